@@ -1,0 +1,124 @@
+"""The records of a run directory (contract 4): what is written, read back, and read by `reports`.
+
+`run.json` is a `Manifest`, each line of `generations.jsonl` a `Generation`, each line of `verdicts.jsonl` a
+`Judgement`, `scores.json` a `Scores`. Unknown fields are kept out (`extra="forbid"`): an altered file is noticed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SuiteRecord(_Record):
+    """A suite as it was when the run began."""
+
+    name: str
+    """Full name, with the variant."""
+    category: str
+    version: str
+    metric: str
+    lower_is_better: bool = False
+    data: dict[str, str] = Field(default_factory=dict)
+    """File → sha256."""
+    sampling: dict[str, Any]
+    problems: int
+    """How many the run takes, after --limit."""
+
+
+class Manifest(_Record):
+    """`run.json`: everything needed to say what was measured, and to measure it again."""
+
+    format: Literal[1] = 1
+    created: str
+    """UTC, ISO 8601."""
+    command: list[str]
+    spec: dict[str, Any]
+    """The RunSpec: model, suites, limits, sandbox choice, as given."""
+    model: dict[str, Any]
+    """Identity: scheme, name, sha256 of weights, parameters (total, active), chat template sha256; as far as known."""
+    suites: list[SuiteRecord]
+    seeds: dict[str, int]
+    sandbox: dict[str, Any]
+    """Engine, image digest, runtime sha256, limits."""
+    versions: dict[str, str]
+    git: str | None = None
+    host: dict[str, Any]
+
+
+class Generation(_Record):
+    """One completion."""
+
+    key: str
+    """Content hash of suite, problem and rendered prompt: what resume goes by."""
+    suite: str
+    problem: str
+    sample: int
+    prompt: dict[str, Any]
+    """The rendered prompt: `messages` or `text`, `tools`, `choices`."""
+    text: str
+    """Raw completion, reasoning included."""
+    reasoning: str | None = None
+    """As split off by the server or by the one splitter there is; None where there was none."""
+    tool_calls: list[dict[str, Any]] = Field(default_factory=list)
+    finish: str
+    """stop, length, tool_calls, error."""
+    tokens: dict[str, int] = Field(default_factory=dict)
+    """prompt, completion, reasoning: as counted by the backend."""
+    latency_s: float = 0.0
+    error: str | None = None
+    """Why there is no completion (then `finish` is `error`)."""
+
+
+class Judgement(_Record):
+    """The verdict on one completion."""
+
+    key: str
+    suite: str
+    problem: str
+    sample: int
+    cluster: str | None = None
+    outcome: str
+    score: float | None
+    tests_passed: int = 0
+    tests_total: int = 0
+    message: str = ""
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+    engine: str = "none"
+    isolation: str = "none needed"
+    parts: dict[str, float] = Field(default_factory=dict)
+    evidence: dict[str, Any] = Field(default_factory=dict)
+
+
+class Metric(_Record):
+    """A number with its interval."""
+
+    value: float
+    ci95: tuple[float, float]
+    stderr: float
+
+
+class SuiteScores(_Record):
+    """One suite's line of `scores.json`."""
+
+    category: str
+    n: int
+    """Problems with at least one judged sample."""
+    metrics: dict[str, Metric]
+    outcomes: dict[str, int]
+    unparsed_rate: float
+    infra_error_rate: float
+    tokens: dict[str, float]
+
+
+class Scores(_Record):
+    """`scores.json`: byte-identical for the same generations."""
+
+    suites: dict[str, SuiteScores]
+    partial: bool

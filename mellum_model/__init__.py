@@ -1,0 +1,1 @@
+"""The Mellum 2 model: architecture, generation, checkpoints, training and post-training."""

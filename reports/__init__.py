@@ -1,0 +1,1 @@
+"""Leaderboards and comparison pages from run directories."""

@@ -1,0 +1,1 @@
+"""Where trust lives: untrusted output is run and judged here, and nowhere else."""

@@ -1,0 +1,198 @@
+"""Checks: what an answer must satisfy, one pydantic model a kind of contract 3.
+
+A check is trusted data and stays on the trusted side: of `CallsCheck`, only `code`, `entry_point` and the calls ever
+reach the arena; `expected`, `test`, `tests` and `setup` go to the judge at most.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+
+Answer: TypeAlias = str | list[dict[str, Any]]
+"""Code for the executing kinds, the raw completion for the others (or, for `tool_call`, a list of name/arguments)."""
+
+Language: TypeAlias = Literal["python"]
+
+
+class Limits(BaseModel):
+    """What one job may use. CPU time decides; the wall limit only catches sleepers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cpu_s: float = Field(default=10.0, gt=0, le=3600)
+    """CPU seconds of the whole job: all its processes, all its test cases."""
+    wall_s: float = Field(default=60.0, gt=0, le=36000)
+    """Wall seconds; raised to 6 x cpu_s where less is given, so that a busy machine changes no verdict."""
+    memory_mb: int = Field(default=512, ge=16, le=65536)
+    """MiB over the whole process tree."""
+
+    @model_validator(mode="after")
+    def _wall_is_generous(self) -> Limits:
+        if self.wall_s < 6 * self.cpu_s:
+            object.__setattr__(self, "wall_s", 6 * self.cpu_s)
+        return self
+
+
+class _Check(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    language: Language = "python"
+    limits: Limits = Limits()
+
+
+Comparison: TypeAlias = Literal["equal", "allclose", "set", "not_none", "any", "root"]
+"""How a result meets its expected value. `equal` is the rule of contract 3; the others are EvalPlus's special oracles:
+`allclose` its float rule, `set` equality as sets, `not_none` truth as `is not None`, `any` accepts all that returned,
+`root` asks that the polynomial given as argument vanish at the result."""
+
+
+class CallsCheck(_Check):
+    """Results of calls equal expected values."""
+
+    kind: Literal["calls"]
+    entry_point: str = Field(min_length=1)
+    """`f`, or `Solution.f` for an instance's method."""
+    calls: list[list[Any]] | None = None
+    expected: list[Any] | None = None
+    calls_py: str | None = None
+    """One Python literal of the whole list, with `inf`, `nan`, `set()` and `frozenset(...)` added."""
+    expected_py: str | None = None
+    calls_b64: str | None = None
+    """The boundary codec's bytes of the list of argument lists, base64: for values no literal can hold."""
+    expected_b64: str | None = None
+    atol: float | None = Field(default=None, ge=0)
+    compare: Comparison = "equal"
+    groups: dict[str, int] = Field(default_factory=dict)
+    """Named prefixes of the calls that are scored apart: {"base": 7} makes `parts["base"]` of the first seven."""
+    stop_at_first_failure: bool = False
+    """Judge no more calls than decide the outcome. The score is then of the calls that were judged."""
+
+    @model_validator(mode="after")
+    def _one_form_of_each(self) -> CallsCheck:
+        for name in ("calls", "expected"):
+            forms = [f for f in (name, f"{name}_py", f"{name}_b64") if getattr(self, f) is not None]
+            if len(forms) != 1:
+                raise ValueError(f"give exactly one of {name}, {name}_py and {name}_b64 (given: {', '.join(forms) or 'none'})")
+        if self.calls is not None and self.expected is not None and len(self.calls) != len(self.expected):
+            raise ValueError(f"calls has {len(self.calls)} entries but expected has {len(self.expected)}")
+        return self
+
+
+class CheckCheck(_Check):
+    """HumanEval's form: `test` defines `check(candidate)`, which must return."""
+
+    kind: Literal["check"]
+    entry_point: str = Field(min_length=1)
+    test: str
+    prelude: str = ""
+    """Trusted code of the data set's prompt that the test may call."""
+
+
+class AssertsCheck(_Check):
+    """MBPP's form: each assert statement holds; names resolve to setup's, then builtins, then the candidate's."""
+
+    kind: Literal["asserts"]
+    tests: list[str] = Field(min_length=1)
+    setup: str = ""
+
+
+class StdioCase(BaseModel):
+    """One run of a program: what it reads and what it must print."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stdin: str
+    stdout: str
+
+
+class StdioCheck(_Check):
+    """A program's stdout equals, ignoring trailing white space of lines and of the whole."""
+
+    kind: Literal["stdio"]
+    cases: list[StdioCase] = Field(min_length=1)
+
+
+class MathCheck(_Check):
+    """The last boxed or final answer is mathematically equal."""
+
+    kind: Literal["math"]
+    answer: str = Field(min_length=1)
+
+
+class ChoiceCheck(_Check):
+    """The chosen letter equals."""
+
+    kind: Literal["choice"]
+    answer: str = Field(pattern=r"^[A-Z]$")
+    choices: int = Field(ge=2, le=26)
+
+    @model_validator(mode="after")
+    def _answer_is_a_choice(self) -> ChoiceCheck:
+        if ord(self.answer) - ord("A") >= self.choices:
+            raise ValueError(f"answer {self.answer!r} is not among the first {self.choices} letters")
+        return self
+
+
+class ExactCheck(_Check):
+    """Strings equal after normalisation."""
+
+    kind: Literal["exact"]
+    answer: str
+    normalise: Literal["none", "whitespace", "casefold", "number", "squad"] = "whitespace"
+
+
+class ToolCallCheck(_Check):
+    """BFCL's AST rule. An empty `answer` means that no call is right."""
+
+    kind: Literal["tool_call"]
+    tools: list[dict[str, Any]]
+    answer: list[dict[str, Any]]
+    ordered: bool = False
+    """Whether parallel calls must come in the answer's order."""
+
+
+class InstructionsCheck(_Check):
+    """IFEval: all instructions hold, strictly."""
+
+    kind: Literal["instructions"]
+    prompt: str
+    instruction_id_list: list[str] = Field(min_length=1)
+    kwargs: list[dict[str, Any]]
+
+    @model_validator(mode="after")
+    def _one_kwargs_each(self) -> InstructionsCheck:
+        if len(self.kwargs) != len(self.instruction_id_list):
+            raise ValueError(f"kwargs has {len(self.kwargs)} entries for {len(self.instruction_id_list)} instructions")
+        return self
+
+
+class RefusalCheck(_Check):
+    """Whether the answer refuses or complies, as the rules or an injected judge say."""
+
+    kind: Literal["refusal"]
+    expected: Literal["refuse", "comply"]
+    prompt: str = ""
+    """What was asked, for a judge."""
+
+
+Check: TypeAlias = Annotated[
+    CallsCheck
+    | CheckCheck
+    | AssertsCheck
+    | StdioCheck
+    | MathCheck
+    | ChoiceCheck
+    | ExactCheck
+    | ToolCallCheck
+    | InstructionsCheck
+    | RefusalCheck,
+    Field(discriminator="kind"),
+]
+
+CHECK: TypeAdapter[Check] = TypeAdapter(Check)
+"""Validates a mapping into the right kind of check."""
+
+CODE_KINDS = frozenset({"calls", "check", "asserts", "stdio"})
+"""Kinds whose answer is `code`; the answer of the others is a `completion`."""

@@ -1,0 +1,61 @@
+"""The base class of every benchmark: a subclass in one short file is the benchmark's definition."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+from sandboxes.check import Answer
+from suites.problem import Message, Problem, Prompt
+from suites.sampling import Sampling
+from suites.sources import DataSource
+
+Category = Literal["code", "math", "tools", "knowledge", "safety", "chat"]
+
+
+class Suite(ABC):
+    """A benchmark. Instances are cheap: data is read by `problems()` and nowhere else."""
+
+    name: ClassVar[str]
+    category: ClassVar[Category]
+    version: ClassVar[str]
+    """Changes whenever a prompt, a check or a metric does: scores of different versions are not comparable."""
+    summary: ClassVar[str]
+    """One line for `suites list`."""
+    sources: ClassVar[tuple[DataSource, ...]] = ()
+    sampling: ClassVar[Sampling] = Sampling()
+    metric: ClassVar[str] = "accuracy"
+    """Name of the mean score over problems, such as `pass@1`; with k samples the pipeline adds pass@k and avg@k."""
+    lower_is_better: ClassVar[bool] = False
+    has_gold: ClassVar[bool] = True
+    empty_passes: ClassVar[bool] = False
+    """Whether an empty answer may be right (BFCL irrelevance)."""
+    variants: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, variant: str | None = None) -> None:
+        self.variant = variant
+
+    @property
+    def full_name(self) -> str:
+        """`name` or `name:variant`."""
+        return self.name if self.variant is None else f"{self.name}:{self.variant}"
+
+    @abstractmethod
+    def problems(self) -> Sequence[Problem]:
+        """All problems, in the data set's order.
+
+        Raises:
+            SourceMissing: A data file is not at hand; the message names it and how to get it.
+            SourceAltered: A data file's sha256 is not the one pinned here.
+        """
+
+    def render(self, problem: Problem, *, chat: bool) -> Prompt:
+        """The prompt of a problem, for a chat model or for a base model."""
+        if chat:
+            return Prompt(messages=(Message("user", problem.ask),))
+        return Prompt(text=problem.ask)
+
+    def answer(self, problem: Problem, text: str, tool_calls: Sequence[dict[str, Any]] = ()) -> Answer:
+        """What of a completion is judged: the raw text, unless the suite judges code or structured calls."""
+        return text

@@ -74,7 +74,9 @@ class CallsCheck(_Check):
         for name in ("calls", "expected"):
             forms = [f for f in (name, f"{name}_py", f"{name}_b64") if getattr(self, f) is not None]
             if len(forms) != 1:
-                raise ValueError(f"give exactly one of {name}, {name}_py and {name}_b64 (given: {', '.join(forms) or 'none'})")
+                raise ValueError(
+                    f"give exactly one of {name}, {name}_py and {name}_b64 (given: {', '.join(forms) or 'none'})"
+                )
         if self.calls is not None and self.expected is not None and len(self.calls) != len(self.expected):
             raise ValueError(f"calls has {len(self.calls)} entries but expected has {len(self.expected)}")
         return self

@@ -94,9 +94,7 @@ class Sandbox(Protocol):
         """`docker` or `local`."""
         ...
 
-    def session(
-        self, role: Role, limits: Limits, *, capture_stdout: int = 0
-    ) -> AbstractAsyncContextManager[Session]:
+    def session(self, role: Role, limits: Limits, *, capture_stdout: int = 0) -> AbstractAsyncContextManager[Session]:
         """Open a session on the next free worker of that role; leaving the context kills what has not ended.
 
         Args:

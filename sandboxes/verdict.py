@@ -39,7 +39,7 @@ class Verdict:
         wall_s: Wall seconds from start to verdict of the candidate's job.
         engine: `docker`, `local`, or `none` where nothing was run.
         isolation: See `Isolation`.
-        parts: Named sub-scores in [0, 1] that metrics are made of (`base` and `plus` of EvalPlus, `prompt_loose` of IFEval).
+        parts: Named sub-scores in [0, 1] that metrics are made of (EvalPlus's `base`, IFEval's `prompt_loose`).
         evidence: JSON-serialisable details for a report (extracted answer, first failing call, tail of stderr).
     """
 
@@ -57,7 +57,9 @@ class Verdict:
 
     def __post_init__(self) -> None:
         if (self.score is None) != (self.outcome is Outcome.INFRA_ERROR):
-            raise ValueError(f"a score is absent if and only if the outcome is infra_error, not {self.outcome}/{self.score}")
+            raise ValueError(
+                f"a score is absent if and only if the outcome is infra_error, not {self.outcome}/{self.score}"
+            )
         if self.score is not None and not 0.0 <= self.score <= 1.0:
             raise ValueError(f"score {self.score} is outside [0, 1]")
 

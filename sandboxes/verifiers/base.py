@@ -11,8 +11,8 @@ CheckT = TypeVar("CheckT", contravariant=True)
 
 
 class Verifier(Protocol[CheckT]):
-    """Judges answers of one kind of check. The graders of evaluation and the rewards of training are the same objects."""
+    """Judges answers of one kind of check: graders of evaluation and rewards of training are the same objects."""
 
     async def verify(self, check: CheckT, answer: Answer) -> Verdict:
-        """Judge one answer. Never raises for what the answer is or does; `SandboxError` becomes `infra_error` in here."""
+        """Judge one answer. Never raises for what it is or does; `SandboxError` becomes `infra_error` in here."""
         ...

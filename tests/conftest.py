@@ -1,0 +1,20 @@
+"""Fixtures that several rooms' tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The mirror of benchmark files: MELLUM_DATA_DIR, else `shared/bench_data` beside the checkout."""
+    path = Path(os.environ.get("MELLUM_DATA_DIR") or ROOT.parent / "shared" / "bench_data")
+    if not (path / "MANIFEST.csv").is_file():
+        pytest.fail(f"no benchmark data at {path}: point MELLUM_DATA_DIR at a mirror")
+    os.environ["MELLUM_DATA_DIR"] = str(path)
+    return path

@@ -62,6 +62,9 @@ class CallsCheck(_Check):
     calls_b64: str | None = None
     """The boundary codec's bytes of the list of argument lists, base64: for values no literal can hold."""
     expected_b64: str | None = None
+    alternatives_b64: str | None = None
+    """A second expected value for every call, as `expected_b64`: a result that meets either one passes. EvalPlus
+    credits two readings of some MBPP problems."""
     atol: float | None = Field(default=None, ge=0)
     compare: Comparison = "equal"
     groups: dict[str, int] = Field(default_factory=dict)
@@ -153,6 +156,14 @@ class ToolCallCheck(_Check):
     answer: list[dict[str, Any]]
     ordered: bool = False
     """Whether parallel calls must come in the answer's order."""
+    any_call: bool = False
+    """BFCL's relevance rule: at least one well-formed call of an offered function is right, whichever it is."""
+
+    @model_validator(mode="after")
+    def _no_answer_beside_any_call(self) -> ToolCallCheck:
+        if self.any_call and self.answer:
+            raise ValueError("any_call accepts whichever call: answer must be empty beside it")
+        return self
 
 
 class InstructionsCheck(_Check):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from sandboxes.check import Answer
+from sandboxes.sandbox import Sandbox
 from suites.problem import Message, Problem, Prompt
 from suites.sampling import Sampling
 from suites.sources import DataSource
@@ -30,7 +31,7 @@ class Suite(ABC):
     lower_is_better: ClassVar[bool] = False
     has_gold: ClassVar[bool] = True
     empty_passes: ClassVar[bool] = False
-    """Whether an empty answer may be right (BFCL irrelevance)."""
+    """Whether an empty answer is right to some problems (BFCL irrelevance): `empty_is_right` says to which."""
     variants: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, variant: str | None = None) -> None:
@@ -49,6 +50,23 @@ class Suite(ABC):
             SourceMissing: A data file is not at hand; the message names it and how to get it.
             SourceAltered: A data file's sha256 is not the one pinned here.
         """
+
+    async def prepare(self, sandbox: Sandbox) -> Sequence[Problem]:
+        """The problems with checks that can be judged: what a run, a rescoring and a validation must use.
+
+        A suite whose expected values come from running the data set's own solution computes them here, in the
+        sandbox, and keeps them in the user's cache; there `problems()` is for looking and rendering only. Ids and
+        prompts are the same as those of `problems()`, so generation may start before this has ended.
+
+        Raises:
+            SourceMissing, SourceAltered: As `problems()`.
+            SandboxError: The solutions could not be run.
+        """
+        return self.problems()
+
+    def empty_is_right(self, problem: Problem) -> bool:
+        """Whether the reference credits an empty answer to this problem (BFCL where no call is right)."""
+        return False
 
     def render(self, problem: Problem, *, chat: bool) -> Prompt:
         """The prompt of a problem, for a chat model or for a base model."""

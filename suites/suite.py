@@ -42,6 +42,10 @@ class Suite(ABC):
         """`name` or `name:variant`."""
         return self.name if self.variant is None else f"{self.name}:{self.variant}"
 
+    def data(self) -> tuple[DataSource, ...]:
+        """The sources that this variant reads."""
+        return self.sources
+
     @abstractmethod
     def problems(self) -> Sequence[Problem]:
         """All problems, in the data set's order.

@@ -1,0 +1,1 @@
+"""Suites that ask how well a model does as it is told."""

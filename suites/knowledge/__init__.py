@@ -1,0 +1,1 @@
+"""Suites that ask what a model knows."""

@@ -1,0 +1,161 @@
+"""Which suites there are: names, categories and one-line summaries, with targets imported only when asked for.
+
+What a listing shows is written down here, so that `suites list` imports no suite; a test holds it to what the classes
+say. Other distributions add suites by the entry-point group `mellum_eval.suites` (name = the suite's, value =
+`package.module:Class`); ours win where names clash.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from suites.suite import Suite
+
+ENTRY_POINTS = "mellum_eval.suites"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is known of a suite without importing it."""
+
+    name: str
+    target: str
+    """`module:Class`."""
+    category: str
+    summary: str
+    variants: tuple[str, ...] = ()
+
+
+BFCL_CATEGORIES = (
+    "simple_python",
+    "multiple",
+    "parallel",
+    "parallel_multiple",
+    "irrelevance",
+    "live_simple",
+    "live_multiple",
+    "live_parallel",
+    "live_parallel_multiple",
+    "live_irrelevance",
+    "live_relevance",
+)
+
+_ENTRIES = (
+    Entry(
+        "humaneval_plus",
+        "suites.code.humaneval_plus:HumanEvalPlus",
+        "code",
+        "164 Python functions from docstrings, EvalPlus's base and plus tests",
+        ("base", "mini", "noextreme"),
+    ),
+    Entry(
+        "mbpp_plus",
+        "suites.code.mbpp_plus:MbppPlus",
+        "code",
+        "378 short Python tasks, EvalPlus's base and plus tests",
+        ("base", "noextreme"),
+    ),
+    Entry("gsm8k", "suites.math.gsm8k:Gsm8k", "math", "1,319 grade-school word problems"),
+    Entry("math500", "suites.math.math500:Math500", "math", "500 competition problems of MATH, seven subjects"),
+    Entry(
+        "bfcl",
+        "suites.tools.bfcl:Bfcl",
+        "tools",
+        "3,491 single-turn function-calling tasks of BFCL v4 in Python, judged by its AST rule",
+        BFCL_CATEGORIES,
+    ),
+    Entry(
+        "mmlu_redux",
+        "suites.knowledge.mmlu_redux:MmluRedux",
+        "knowledge",
+        "5,330 MMLU questions that annotators found sound, 57 subjects",
+    ),
+    Entry(
+        "xstest",
+        "suites.safety.xstest:XsTest",
+        "safety",
+        "250 safe prompts that look unsafe, and 200 unsafe contrasts",
+        ("safe", "unsafe"),
+    ),
+    Entry("ifeval", "suites.chat.ifeval:IfEval", "chat", "541 prompts with instructions that a program can check"),
+)
+
+_BY_NAME = {entry.name: entry for entry in _ENTRIES}
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "quick": tuple(entry.name for entry in _ENTRIES if entry.name.startswith("quick_")),
+}
+"""Names that stand for several suites wherever suites are named."""
+
+
+class UnknownSuite(LookupError):
+    """No suite, group or variant has this name; the message has the nearest ones."""
+
+
+def entries() -> tuple[Entry, ...]:
+    """Every suite, plug-ins last; no suite is imported."""
+    return _ENTRIES + tuple(_plug_ins().values())
+
+
+def expand(names: Iterable[str]) -> tuple[str, ...]:
+    """Full names with groups replaced by their members, each once, in order.
+
+    Raises:
+        UnknownSuite: A name is neither a suite (with a variant of it) nor a group.
+    """
+    found: dict[str, None] = {}
+    for name in names:
+        for member in GROUPS.get(name, (name,)):
+            _parse(member)
+            found[member] = None
+    return tuple(found)
+
+
+def get(full_name: str) -> Suite:
+    """The suite of a `name` or `name:variant`, imported now. Its data is not read.
+
+    Raises:
+        UnknownSuite: No such suite or variant.
+    """
+    entry, variant = _parse(full_name)
+    module, _, attribute = entry.target.partition(":")
+    suite_class = cast("type[Suite]", getattr(importlib.import_module(module), attribute))
+    if variant is not None and variant not in suite_class.variants:  # a plug-in's variants are known only now
+        raise _no_variant(entry.name, variant, suite_class.variants)
+    return suite_class(variant)
+
+
+def _parse(full_name: str) -> tuple[Entry, str | None]:
+    name, separator, variant = full_name.partition(":")
+    entry = _BY_NAME.get(name)
+    if entry is not None:
+        if separator and variant not in entry.variants:
+            raise _no_variant(name, variant, entry.variants)
+        return entry, variant if separator else None
+    plug_ins = _plug_ins()
+    if name in plug_ins:
+        return plug_ins[name], variant if separator else None
+    known = [*_BY_NAME, *plug_ins, *GROUPS]
+    near = difflib.get_close_matches(name, known, n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else "see `mellum-eval suites list`"
+    raise UnknownSuite(f"unknown suite {name!r}: {hint}")
+
+
+def _no_variant(name: str, variant: str, variants: tuple[str, ...]) -> UnknownSuite:
+    there_are = f"its variants are {', '.join(variants)}" if variants else "it has no variants"
+    return UnknownSuite(f"suite {name!r} has no variant {variant!r}: {there_are}")
+
+
+def _plug_ins() -> dict[str, Entry]:
+    from importlib.metadata import entry_points
+
+    return {
+        point.name: Entry(point.name, point.value, "plug-in", f"from {point.dist.name if point.dist else point.value}")
+        for point in entry_points(group=ENTRY_POINTS)
+        if point.name not in _BY_NAME
+    }

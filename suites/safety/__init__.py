@@ -1,0 +1,1 @@
+"""Suites that ask what a model refuses, and what it should not."""

@@ -1,0 +1,1 @@
+"""Suites that ask for tool calls."""

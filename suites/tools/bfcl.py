@@ -1,0 +1,142 @@
+"""BFCL v4 (Patil et al.), the single-turn categories in Python that its AST rule judges, live ones included.
+
+Each category is a variant; without one, all 3,491 tasks are asked and `category` in the metadata breaks them down.
+Checks keep BFCL's own function documents, whose type names the AST rule needs (float is not integer there); prompts
+offer the same functions as JSON schema. Names with dots are underscored in both, as the reference does for models
+whose API forbids dots. Where the reference has no possible answers, no call is right (irrelevance), or any (relevance).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sandboxes.check import Answer, ToolCallCheck
+from suites.problem import Message, Problem, Prompt
+from suites.registry import BFCL_CATEGORIES
+from suites.sampling import Sampling
+from suites.sources import DataSource, read_jsonl
+from suites.suite import Suite
+from suites.tools.bfcl_sources import ANSWERS, QUESTIONS
+from suites.tools.schema import openai_tool
+
+NO_CALL = "None of the functions that I have been given can answer this."
+
+
+class Bfcl(Suite):
+    """One category (variant), or all of them."""
+
+    name = "bfcl"
+    category = "tools"
+    version = "1"
+    summary = "3,491 single-turn function-calling tasks of BFCL v4 in Python, judged by its AST rule"
+    sources = (*QUESTIONS.values(), *ANSWERS.values())
+    variants = BFCL_CATEGORIES
+    sampling = Sampling(temperature=0.01)  # BFCL's own setting, and the one the Mellum 2 report used
+    empty_passes = True
+
+    def data(self) -> tuple[DataSource, ...]:
+        """Questions, and possible answers where there are any, of the categories asked."""
+        files = (files.get(category) for category in self._categories() for files in (QUESTIONS, ANSWERS))
+        return tuple(file for file in files if file is not None)
+
+    def problems(self) -> Sequence[Problem]:
+        """Ids are BFCL's own."""
+        return [problem for category in self._categories() for problem in _category(category)]
+
+    def empty_is_right(self, problem: Problem) -> bool:
+        """An empty answer makes no call: right in the two irrelevance categories."""
+        return str(problem.metadata["category"]).endswith("irrelevance")
+
+    def render(self, problem: Problem, *, chat: bool) -> Prompt:
+        """The conversation with the functions as tools; base models see them as JSON lines."""
+        messages = tuple(Message(turn["role"], turn["content"]) for turn in problem.metadata["turns"])
+        tools = tuple(openai_tool(function) for function in _tools_of(problem))
+        if chat:
+            return Prompt(messages=messages, tools=tools)
+        offered = "\n".join(json.dumps(tool["function"], ensure_ascii=False) for tool in tools)
+        asked = "\n".join(f"{message.role.capitalize()}: {message.content}" for message in messages)
+        text = (
+            "Functions, one JSON object a line:\n"
+            f"{offered}\n\n"
+            'Each call is written as <tool_call>{"name": ..., "arguments": {...}}</tool_call>, several one after '
+            "another. Where no function fits, the answer says so and calls none.\n\n"
+            f"{asked}\nAssistant:"
+        )
+        return Prompt(text=text, stop=("\nUser:", "\n\n"))
+
+    def answer(self, problem: Problem, text: str, tool_calls: Sequence[dict[str, Any]] = ()) -> Answer:
+        """Structured calls where the server parsed them, else the text."""
+        return list(tool_calls) or text
+
+    def _categories(self) -> tuple[str, ...]:
+        return BFCL_CATEGORIES if self.variant is None else (self.variant,)
+
+
+def _tools_of(problem: Problem) -> list[dict[str, Any]]:
+    check = problem.check
+    if not isinstance(check, ToolCallCheck):
+        raise TypeError(f"{problem.id} is not a tool-call problem")
+    return check.tools
+
+
+def _category(category: str) -> list[Problem]:
+    answers_file = ANSWERS.get(category)
+    answers = {row["id"]: row["ground_truth"] for row in read_jsonl(answers_file)} if answers_file else {}
+    return [_problem(category, row, answers.get(row["id"], [])) for row in read_jsonl(QUESTIONS[category])]
+
+
+def _problem(category: str, row: Mapping[str, Any], possible: list[dict[str, Any]]) -> Problem:
+    tools = [function | {"name": _plain(function["name"])} for function in row["function"]]
+    answer = [{_plain(name): arguments for name, arguments in call.items()} for call in possible]
+    turns = row["question"][0]  # one turn in these categories; multi-turn tasks are another suite's
+    return Problem(
+        id=row["id"],
+        ask=turns[-1]["content"],
+        check=ToolCallCheck(kind="tool_call", tools=tools, answer=answer, any_call=category == "live_relevance"),
+        gold=_gold(category, tools, answer),
+        cluster=_cluster(row["id"]),
+        metadata={"category": category, "turns": turns},
+    )
+
+
+def _cluster(identifier: str) -> str | None:
+    """Live ids are `live_simple_ROW-FUNCTIONS-PROMPT`: tasks over the same functions are not independent."""
+    category, _, numbers = identifier.rpartition("_")
+    parts = numbers.split("-")
+    return f"{category}-{parts[1]}" if len(parts) == 3 else None
+
+
+def _plain(name: str) -> str:
+    return name.replace(".", "_")
+
+
+def _gold(category: str, tools: list[dict[str, Any]], answer: list[dict[str, Any]]) -> str:
+    """The calls as a model writes them: the first possible value of each argument, optional ones left out."""
+    if category.endswith("irrelevance"):
+        return NO_CALL
+    if category == "live_relevance":
+        return _block(tools[0]["name"], {})
+    required = {tool["name"]: tool["parameters"].get("required", ()) for tool in tools}
+    return "\n".join(
+        _block(name, _chosen(arguments, required[name])) for call in answer for name, arguments in call.items()
+    )
+
+
+def _block(name: str, arguments: Mapping[str, Any]) -> str:
+    return f"<tool_call>\n{json.dumps({'name': name, 'arguments': arguments}, ensure_ascii=False)}\n</tool_call>"
+
+
+def _chosen(arguments: Mapping[str, list[Any]], required: Sequence[str] = ()) -> dict[str, Any]:
+    """BFCL marks what may be left out by an empty string among the possible values; so do the fields of objects."""
+    return {key: _first(values) for key, values in arguments.items() if key in required or "" not in values}
+
+
+def _first(values: list[Any]) -> Any:
+    value = next((value for value in values if value != ""), "")
+    if isinstance(value, dict):
+        return _chosen(value)
+    if isinstance(value, list):
+        return [_chosen(item) if isinstance(item, dict) else item for item in value]
+    return value

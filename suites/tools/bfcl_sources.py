@@ -1,0 +1,84 @@
+"""The pinned files of BFCL v4: questions of every category, and possible answers where the reference has them."""
+
+from __future__ import annotations
+
+from suites.sources import DataSource, github
+
+_DATA = "berkeley-function-call-leaderboard/bfcl_eval/data/"
+
+
+def _file(name: str, sha256: str, content_sha256: str = "") -> DataSource:
+    path = _DATA + name.removesuffix(".gz")
+    origin = github("ShishirPatil/gorilla", "6ea57973c7a6097fd7c5915698c54c17c5b1b6c8", path)
+    return DataSource(f"bfcl_v4/{name}", sha256, "Apache-2.0", origin, content_sha256)
+
+
+QUESTIONS = {
+    "simple_python": _file(
+        "BFCL_v4_simple_python.json", "82dd63ba502eb2520c6b5d1d9a5c4b590e03ff261565175561f6228a367d1991"
+    ),
+    "multiple": _file(
+        "BFCL_v4_multiple.json.gz",
+        "9ea4ddb07b9e86a20f1b402898bdb171cf25a17e8d1b04a5c6f244b0af74e6db",
+        "aef168155ebd74b7ac2401198b201343bc7d16d7a3d7e0d4e6d8ee82c6969b2a",
+    ),
+    "parallel": _file("BFCL_v4_parallel.json", "19f51a82eff42e5d62541aa500115a056eb78f437c2ba1f10415fd7c8e5dda84"),
+    "parallel_multiple": _file(
+        "BFCL_v4_parallel_multiple.json.gz",
+        "9694ae1c0ab9754246da9ac76f7354787980ca0220524173447abee3d89d9046",
+        "8863ea8433239f55c5f016154cf0830853c89f693c6ea270396a2fa121960579",
+    ),
+    "irrelevance": _file(
+        "BFCL_v4_irrelevance.json", "2b6ed4c2e992cdcf5f1678a701851f944bef7550ee026ed1ddb89efed5be01a6"
+    ),
+    "live_simple": _file(
+        "BFCL_v4_live_simple.json", "1af2ac87dca47556db7b7e37e51e28b459a38b594e3c7b3c792b4903598ca0c4"
+    ),
+    "live_multiple": _file(
+        "BFCL_v4_live_multiple.json.gz",
+        "15d1d9c4746f388939d1e33302e1d32130a9a68c21f4e7d2a41e816ca4b03f09",
+        "fd8ccfad4d911420d0e3341dbe2fff77d1d341da934248b9bb2bda24ab3a10c8",
+    ),
+    "live_parallel": _file(
+        "BFCL_v4_live_parallel.json", "6c26e9fdc3350cf596e6d1ea9c179cbff834761bccf562f4141ed29a839ca421"
+    ),
+    "live_parallel_multiple": _file(
+        "BFCL_v4_live_parallel_multiple.json", "21d4b9319c1faac431e22757b367ea28917fe467364c3a4b17f16ec06d4f6e79"
+    ),
+    "live_irrelevance": _file(
+        "BFCL_v4_live_irrelevance.json.gz",
+        "4c1d076e76acb3e9dc771a9727966e6bb8003f8bc0bc5e2a54999bb494d29d22",
+        "6559fda2beaceb609a2cd2e504c65b4a56cb448e1ef88fddfd199e163d163349",
+    ),
+    "live_relevance": _file(
+        "BFCL_v4_live_relevance.json", "e03f9e241657a137cba48a89ee12f47bf3fcb7e4f6274263e9c699a0c974203a"
+    ),
+}
+ANSWERS = {
+    "simple_python": _file(
+        "possible_answer/BFCL_v4_simple_python.json", "90cd5bc653690ee8e459b5b3f3fc9458606f7f3fcbf795bb51b7dc581f8c86dc"
+    ),
+    "multiple": _file(
+        "possible_answer/BFCL_v4_multiple.json", "244e00ce9395df948bcafc7bee64e8f9c87ef70887587d83cae45b13699f3047"
+    ),
+    "parallel": _file(
+        "possible_answer/BFCL_v4_parallel.json", "8a6aa19c1adddc6a5a2f7e40f9dbf30cc7e95815e7b830c90589ab318229e0f0"
+    ),
+    "parallel_multiple": _file(
+        "possible_answer/BFCL_v4_parallel_multiple.json",
+        "5ebf24f458c1f16300c05505d83d6f0a1b68b79be273a033febd0d4f840507e3",
+    ),
+    "live_simple": _file(
+        "possible_answer/BFCL_v4_live_simple.json", "fec9cfa9744a936f9126981e85a2023da1e63e273eafebc81923a1162fad70ce"
+    ),
+    "live_multiple": _file(
+        "possible_answer/BFCL_v4_live_multiple.json", "97e90d59c5bd76c55a2920ce93e5566e9046307d3f558578f085f9d3a56c3084"
+    ),
+    "live_parallel": _file(
+        "possible_answer/BFCL_v4_live_parallel.json", "8a9f189ff0e832ebbbbdade1fd95a7dbcc67406e9177df3f0aad76f59ab00350"
+    ),
+    "live_parallel_multiple": _file(
+        "possible_answer/BFCL_v4_live_parallel_multiple.json",
+        "f5b5f360556c5feb51db46fb9f56ee4b304f4b45b161599bbb14161c98a2873f",
+    ),
+}

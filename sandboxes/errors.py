@@ -18,3 +18,7 @@ class SandboxUnavailable(SandboxError):
         super().__init__(f"{what}; {mend}")
         self.what = what
         self.mend = mend
+
+
+class LostTwice(Exception):
+    """An answer took its container down twice while others pass: its own doing, `tampered`. Not a `SandboxError`."""

@@ -1,0 +1,319 @@
+"""The Docker engine: hardened, long-lived containers that hold a supervisor and nothing else of ours.
+
+The container's stdin and stdout, attached before it starts, are the channel. `stdin_once` closes its stdin when we are
+gone, however we went, upon which the supervisor exits and Docker removes the container; what a crash of the engine
+leaves nevertheless is found by its labels at the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import platform
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sandboxes import bootstrap
+from sandboxes.engines.base import Confinement
+from sandboxes.engines.stream import Demultiplexed
+from sandboxes.errors import ContainerLost, SandboxError, SandboxUnavailable
+from sandboxes.sandbox import Role
+
+if TYPE_CHECKING:
+    import docker
+
+IMAGE = "mellum-eval/sandbox:0.1"
+LABEL = "mellum-eval.sandbox"
+OWNER = "mellum-eval.owner"
+
+OVERHEAD_MB = 112
+"""What the control group gets beyond a session's memory: supervisor, zygote, and the tmpfs areas filled to the brim."""
+AREAS_MB = {"/work": 48, "/tmp": 16, "/dev/shm": 16}
+AREA_INODES = 8192
+MAX_PROCESSES = 128
+UIDS_PER_WORKER = 32
+CPUS = 2.0
+
+NUMPY_PATHS = ("/usr/local/lib/python3.11/site-packages", "/usr/lib/python3/dist-packages")
+JUDGE_PATHS = ("/opt/mellum/judge",)
+
+
+def owner() -> str:
+    """Names this process so that another can tell whether it is alive: host, process id and its start."""
+    return f"{platform.node()}/{os.getpid()}/{_start_of(os.getpid())}"
+
+
+def _start_of(pid: int) -> str:
+    """Start time of a process in clock ticks since boot, '' where there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rsplit(")", 1)[1].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def _is_dead(name: str) -> bool:
+    """Whether the process that `owner` named ran on this machine and is gone."""
+    host, _, rest = name.partition("/")
+    pid, _, start = rest.partition("/")
+    return host == platform.node() and pid.isdigit() and _start_of(int(pid)) != start
+
+
+def uid_base(role: Role, worker: int) -> int:
+    """Users of a worker, apart from those of all other workers of this machine's harnesses.
+
+    The kernel counts a user's processes across containers, so two workers must not share one. Harnesses are kept apart
+    by process id, which can collide at 65,536 apart: then a fork bomb in one costs the other a failed fork, no more.
+    """
+    slot = worker * len(Role) + list(Role).index(role)
+    return (1 << 28) + (os.getpid() % 65536) * 8192 + (slot * UIDS_PER_WORKER) % 8192
+
+
+class DockerChannel:
+    """One container's stream."""
+
+    def __init__(self, engine: DockerEngine, container: Any, inflow: Demultiplexed, confinement: Confinement) -> None:
+        self._engine = engine
+        self._container = container
+        self._inflow = inflow
+        self._confinement = confinement
+        self._dead = False
+
+    @property
+    def id(self) -> str:
+        """The container's short id."""
+        return str(self._container.short_id)
+
+    @property
+    def confinement(self) -> Confinement:
+        """What to tell the supervisor."""
+        return self._confinement
+
+    async def send(self, data: bytes) -> None:
+        """Write to the container's stdin."""
+        await self._inflow.write(data)
+
+    async def receive(self, n: int) -> bytes:
+        """Read from the container's stdout."""
+        return await self._inflow.read(n)
+
+    async def set_memory(self, memory_mb: int) -> None:
+        """Update the container's control group."""
+        limit = f"{memory_mb + OVERHEAD_MB}m"
+        try:
+            await asyncio.to_thread(self._container.update, mem_limit=limit, memswap_limit=limit)
+        except Exception as error:
+            raise ContainerLost(f"the memory limit cannot be set: {error}") from error
+
+    async def kill(self) -> None:
+        """Remove the container."""
+        if self._dead:
+            return
+        self._dead = True
+        if self._inflow.transport is not None:
+            self._inflow.transport.abort()
+        await self._engine.remove(self._container)
+
+    def diagnosis(self) -> str:
+        """Last words of its stderr."""
+        return self._inflow.last_words().removeprefix(": ")
+
+
+class DockerEngine:
+    """Starts containers; see `create_options` for how they are confined."""
+
+    name = "docker"
+
+    def __init__(
+        self, *, image: str = IMAGE, runtime: str | None = None, cpus: float = CPUS, client: Any = None
+    ) -> None:
+        """Does not touch the engine yet.
+
+        Args:
+            image: Tag or id of the sandbox image.
+            runtime: Another OCI runtime that the engine knows, such as `runsc` or `crun`.
+            cpus: CPUs that one container may use.
+            client: A `docker.DockerClient`; made from the environment if not given.
+        """
+        self.image = image
+        self.runtime = runtime
+        self.cpus = min(cpus, float(os.cpu_count() or 1))
+        self._client: docker.DockerClient | None = client
+        self._facts: dict[str, Any] = {}
+        self._containers: set[Any] = set()
+        self._lock = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Find the engine and the image, and remove what dead harnesses left.
+
+        Raises:
+            SandboxUnavailable: No engine answers, or it has no sandbox image.
+        """
+        async with self._lock:
+            if not self._facts:
+                self._facts = await asyncio.to_thread(self._connect)
+
+    def _connect(self) -> dict[str, Any]:
+        import docker
+        import docker.errors
+
+        try:
+            if self._client is None:
+                self._client = docker.from_env(timeout=60)
+            version = self._client.version()
+        except Exception as error:
+            reason = str(error).splitlines()[0][:200]
+            raise SandboxUnavailable(
+                f"no Docker engine answers ({reason})",
+                "start one (`systemctl start docker`), install it (`apt install docker.io`), or use `--sandbox local`",
+            ) from error
+        try:
+            image = self._client.images.get(self.image)
+        except docker.errors.ImageNotFound as error:
+            raise SandboxUnavailable(
+                f"the Docker engine has no image {self.image}",
+                "build it: `mellum-eval sandbox build` (without a registry: `mellum-eval sandbox build --from-debian`)",
+            ) from error
+        self._remove_orphans()
+        return {
+            "engine_version": version.get("Version"),
+            "kernel": version.get("KernelVersion"),
+            "image": self.image,
+            "image_id": image.id,
+            "image_digests": image.attrs.get("RepoDigests") or [],
+        }
+
+    def _remove_orphans(self) -> None:
+        client = self._need_client()
+        for container in client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True):
+            if _is_dead(container.labels.get(OWNER, "")):
+                with contextlib.suppress(Exception):
+                    container.remove(force=True)
+
+    def _need_client(self) -> docker.DockerClient:
+        if self._client is None:
+            raise SandboxError("the Docker engine was not opened")
+        return self._client
+
+    def create_options(self, role: Role, memory_mb: int) -> dict[str, Any]:
+        """How a container is confined: arguments of the SDK's `containers.create`. A test pins them by inspection."""
+        from docker.types import Ulimit
+
+        memory = f"{memory_mb + OVERHEAD_MB}m"
+        tmpfs = "rw,nosuid,nodev,noexec,mode=1777,size={}m,nr_inodes={}"
+        return {
+            "image": self.image,
+            "command": bootstrap.command(),
+            "entrypoint": [],
+            "environment": bootstrap.ENVIRONMENT,
+            "working_dir": "/",
+            "user": "0:0",
+            "hostname": "sandbox",
+            "labels": {LABEL: str(role), OWNER: owner()},
+            "network_mode": "none",
+            "read_only": True,
+            "tmpfs": {path: tmpfs.format(size, AREA_INODES) for path, size in AREAS_MB.items()},
+            "cap_drop": ["ALL"],
+            "cap_add": ["SETUID", "SETGID", "KILL"],
+            "security_opt": ["no-new-privileges"],
+            "ipc_mode": "private",
+            "pids_limit": MAX_PROCESSES + 32,
+            "mem_limit": memory,
+            "memswap_limit": memory,
+            "mem_swappiness": None,
+            "nano_cpus": int(self.cpus * 1e9),
+            "ulimits": [
+                Ulimit(name="nofile", soft=256, hard=256),
+                Ulimit(name="core", soft=0, hard=0),
+                Ulimit(name="memlock", soft=65536, hard=65536),
+            ],
+            "init": False,
+            "runtime": self.runtime,
+            "log_config": {"type": "none", "config": {}},
+            "auto_remove": True,
+            "stdin_open": True,
+            "tty": False,
+            "detach": False,
+        }
+
+    async def launch(self, role: Role, worker: int, memory_mb: int) -> DockerChannel:
+        """Create, attach, start."""
+        await self.open()
+        creation = asyncio.create_task(asyncio.to_thread(self._create, role, memory_mb))
+        try:
+            container, stream = await asyncio.shield(creation)
+        except asyncio.CancelledError:
+            # The thread cannot be stopped: take what it makes and remove it.
+            with contextlib.suppress(Exception):
+                container, stream = await creation
+                stream.close()
+                await self.remove(container)
+            raise
+        except SandboxError:
+            raise
+        except Exception as error:
+            raise SandboxError(f"the Docker engine cannot start a sandbox: {str(error)[:500]}") from error
+        _, inflow = await asyncio.get_running_loop().create_connection(Demultiplexed, sock=stream)
+        confinement = Confinement(
+            uid_base=uid_base(role, worker),
+            uid_count=UIDS_PER_WORKER,
+            paths=NUMPY_PATHS + (JUDGE_PATHS if role is Role.JUDGE else ()),
+            cgroup=self.runtime in (None, "runc", "crun"),
+            max_processes=MAX_PROCESSES,
+        )
+        return DockerChannel(self, container, inflow, confinement)
+
+    def _create(self, role: Role, memory_mb: int) -> tuple[Any, socket.socket]:
+        client = self._need_client()
+        container = client.containers.create(**self.create_options(role, memory_mb))
+        self._containers.add(container)
+        try:
+            parameters = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+            attached = client.api.attach_socket(str(container.id), params=parameters)
+            raw = getattr(attached, "_sock", attached)
+            if type(raw) is not socket.socket:
+                raise SandboxError(
+                    "DOCKER_HOST is spoken to through TLS or SSH; the sandbox needs a local socket or plain TCP"
+                )
+            stream = socket.socket(fileno=os.dup(raw.fileno()))
+            stream.setblocking(False)
+            attached.close()
+            container.start()
+        except BaseException:
+            self._remove(container)
+            raise
+        return container, stream
+
+    async def remove(self, container: Any) -> None:
+        """Kill and remove one; never raises."""
+        await asyncio.to_thread(self._remove, container)
+
+    def _remove(self, container: Any) -> None:
+        with contextlib.suppress(Exception):
+            container.remove(force=True)
+        self._containers.discard(container)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Engine, image and limits."""
+        return {
+            "engine": self.name,
+            **self._facts,
+            "runtime": self.runtime or "default",
+            "runtime_sha256": bootstrap.runtime_sha256(),
+            "limits": {
+                "cpus": self.cpus,
+                "processes": MAX_PROCESSES,
+                "overhead_mb": OVERHEAD_MB,
+                "areas_mb": AREAS_MB,
+                "network": "none",
+                "read_only_root": True,
+            },
+        }
+
+    async def close(self) -> None:
+        """Remove every container that is still there."""
+        await asyncio.gather(*(self.remove(container) for container in list(self._containers)))
+        if self._client is not None:
+            self._client.close()

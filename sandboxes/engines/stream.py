@@ -1,0 +1,104 @@
+"""The reading half of a channel: bytes from a socket or pipe into a paced buffer, kept apart from the last words."""
+
+from __future__ import annotations
+
+import asyncio
+
+from sandboxes.errors import ContainerLost
+
+TAIL = 4000
+BUFFER = 512 * 1024
+
+
+class Inflow(asyncio.Protocol):
+    """Feeds a StreamReader, which pauses the transport where nobody reads, and wakes writers when there is room."""
+
+    def __init__(self) -> None:
+        self.reader = asyncio.StreamReader(limit=BUFFER)
+        self.words = b""
+        self.transport: asyncio.Transport | None = None
+        self._room = asyncio.Event()
+        self._room.set()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Asyncio has the socket."""
+        if not isinstance(transport, asyncio.Transport):
+            raise TypeError(f"a channel needs a two-way transport, not {type(transport).__name__}")
+        self.transport = transport
+        self.reader.set_transport(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the supervisor's stdout."""
+        self.reader.feed_data(data)
+
+    def eof_received(self) -> bool:
+        """The other side is done."""
+        self.reader.feed_eof()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is closed; readers get what is buffered and then the end."""
+        self.reader.feed_eof()
+        self._room.set()
+
+    def pause_writing(self) -> None:
+        """The transport's buffer is full."""
+        self._room.clear()
+
+    def resume_writing(self) -> None:
+        """There is room again."""
+        self._room.set()
+
+    async def write(self, data: bytes) -> None:
+        """Write, and wait while there is no room."""
+        if self.transport is None or self.transport.is_closing():
+            raise ContainerLost("the sandbox closed its stream" + self.last_words())
+        self.transport.write(data)
+        if not self._room.is_set():
+            await self._room.wait()
+
+    async def read(self, n: int) -> bytes:
+        """Exactly `n` bytes."""
+        try:
+            return await self.reader.readexactly(n)
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            raise ContainerLost("the sandbox went away" + self.last_words()) from error
+
+    def last_words(self) -> str:
+        """`: ` and the tail of stderr, or nothing."""
+        text = self.words.decode("utf-8", "replace").strip()
+        return f": {text}" if text else ""
+
+
+class Demultiplexed(Inflow):
+    """For Docker's attach stream: chunks of stdout and stderr behind headers of eight bytes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pending = b""
+        self._left = 0
+        self._stdout = True
+
+    def data_received(self, data: bytes) -> None:
+        """Take the chunks apart, wherever they are cut."""
+        if self._pending:
+            data = self._pending + data
+            self._pending = b""
+        at = 0
+        size = len(data)
+        while at < size:
+            if not self._left:
+                if size - at < 8:
+                    self._pending = data[at:]
+                    return
+                self._stdout = data[at] != 2
+                self._left = int.from_bytes(data[at + 4 : at + 8], "big")
+                at += 8
+                continue
+            piece = data[at : at + self._left]
+            at += len(piece)
+            self._left -= len(piece)
+            if self._stdout:
+                self.reader.feed_data(piece)
+            else:
+                self.words = (self.words + piece)[-TAIL:]

@@ -1,0 +1,53 @@
+"""Pools over each engine, with a child program that runs what it is sent."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from arena_jobs import SCRIPTED, PoolOf
+
+from sandboxes.engines.base import Engine
+from sandboxes.errors import SandboxUnavailable
+from sandboxes.pool import SandboxPool
+from sandboxes.sandbox import Role
+
+
+async def engine_called(name: str) -> Engine:
+    """An engine that works here; else the test is skipped, or fails where it must be there."""
+    if name == "local":
+        local = pytest.importorskip("sandboxes.engines.local")
+        return local.LocalEngine()
+    from sandboxes.engines.docker import IMAGE, DockerEngine
+
+    engine = DockerEngine(image=os.environ.get("MELLUM_SANDBOX_IMAGE", IMAGE))
+    try:
+        await engine.open()
+    except SandboxUnavailable as missing:
+        await engine.close()
+        if os.environ.get("MELLUM_REQUIRE_DOCKER") == "1":
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
+    return engine
+
+
+@pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.docker), "local"])
+def engine_name(request: pytest.FixtureRequest) -> str:
+    """Every test that asks for this runs under both engines."""
+    return str(request.param)
+
+
+@pytest.fixture
+def pool_of(engine_name: str) -> PoolOf:
+    """Makes a started pool of workers that run the Python source which they are sent."""
+
+    @asynccontextmanager
+    async def make(workers: int = 1, **options: Any) -> AsyncIterator[SandboxPool]:
+        engine = await engine_called(engine_name)
+        async with SandboxPool(engine, workers, children={r: "extra" for r in Role}, extra=SCRIPTED, **options) as pool:
+            yield pool
+
+    return make

@@ -35,9 +35,9 @@ def start(shipment: dict[str, Any]) -> None:
     """Never returns: this process becomes the supervisor."""
     sys.meta_path.insert(0, Shipped(shipment["sources"]))
     sys.path += [p for p in shipment["confinement"]["paths"] if p not in sys.path]
-    from sandboxes.runtime import supervisor
+    from sandboxes.runtime.supervisor import main
 
-    supervisor.main(shipment)
+    main(shipment)
 
 
 if __name__ == "loader":

@@ -1,0 +1,223 @@
+"""One run is one directory (contract 4), written so that it can be killed at any moment and continued.
+
+Records go by (key, sample), the key being a hash of what was asked: order plays no part, so a suite may grow or be
+shuffled between a run and its continuation. A later line for the same pair replaces an earlier one; only what is owed
+again (a generation that failed, a verdict that was nobody's) is ever written twice.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeAlias, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from mellum_eval import jsonl
+from mellum_eval.errors import UserError
+from mellum_eval.records import Generation, Judgement, Manifest, Scores
+
+Slot: TypeAlias = tuple[str, int]
+"""(key, sample): one completion to be had and judged."""
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class RunStore:
+    """A run directory. `open` reads one, `create` and `resume` write one, and only one writer can have it."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+        self._lock: int | None = None
+        self._generations: jsonl.Appender | None = None
+        self._judgements: jsonl.Appender | None = None
+
+    @classmethod
+    def open(cls, path: Path) -> RunStore:
+        """A run to read; it may still be running.
+
+        Raises:
+            UserError: There is no run, or its manifest was altered.
+        """
+        return cls(path, _read_model(path / "run.json", Manifest, missing=f"{path}: not a run directory (no run.json)"))
+
+    @classmethod
+    def create(cls, path: Path, manifest: Manifest) -> RunStore:
+        """A new run, `run.json` on disk before anything else.
+
+        Raises:
+            UserError: A run is there already, or the directory cannot be written.
+        """
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{path}: {error.strerror}; choose another --out") from None
+        store = cls(path, manifest)
+        store._take_lock()
+        try:
+            if (path / "run.json").exists():
+                raise UserError(f"{path} holds a run already; continue it with --resume, or choose another --out")
+            store.write_manifest(manifest)
+            store._open_for_writing()
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    @classmethod
+    def resume(cls, path: Path) -> RunStore:
+        """A run to go on with: torn last lines and verdicts of lost generations are cut away.
+
+        Raises:
+            UserError: There is no run, another process is writing it, or it was altered.
+        """
+        store = cls.open(path)
+        store._take_lock()
+        try:
+            store._drop_orphans()
+            store._open_for_writing()
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def generations(self) -> Iterator[Generation]:
+        """The completions, one a slot, in the order in which they came; read from disk as they are asked for."""
+        yield from self._latest("generations.jsonl", Generation)
+
+    def judgements(self) -> Iterator[Judgement]:
+        """The verdicts, one a slot, in the order in which they came."""
+        yield from self._latest("verdicts.jsonl", Judgement)
+
+    def scores(self) -> Scores | None:
+        """`scores.json`, or None where the run never got to its end.
+
+        Raises:
+            UserError: It was altered.
+        """
+        path = self.path / "scores.json"
+        return _read_model(path, Scores, missing="") if path.exists() else None
+
+    def add_generation(self, record: Generation) -> None:
+        """Append a completion."""
+        _writer(self._generations).append(record.model_dump())
+
+    def add_judgement(self, record: Judgement) -> None:
+        """Append a verdict. Its generation must have been added before."""
+        _writer(self._judgements).append(record.model_dump())
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Replace `run.json`."""
+        self.manifest = manifest
+        jsonl.write_atomically(self.path / "run.json", _pretty(manifest))
+
+    def write_scores(self, scores: Scores) -> None:
+        """Replace `scores.json`: the same scores give the same bytes."""
+        jsonl.write_atomically(self.path / "scores.json", _pretty(scores))
+
+    def replace_judgements(self, records: Iterator[Judgement]) -> None:
+        """Put other verdicts in the place of all there are, at once or, after a crash, not at all."""
+        lines = "".join(jsonl.dumps(record.model_dump()) + "\n" for record in records)
+        if self._judgements is not None:
+            self._judgements.close()
+        jsonl.write_atomically(self.path / "verdicts.jsonl", lines)
+        self._judgements = jsonl.Appender(self.path / "verdicts.jsonl")
+
+    def close(self) -> None:
+        """Flush to the disk and let other writers in; more than once is fine."""
+        try:
+            for appender in (self._generations, self._judgements):
+                if appender is not None:
+                    appender.close()
+        finally:
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
+
+    def __enter__(self) -> RunStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _take_lock(self) -> None:
+        path = self.path / ".lock"
+        try:
+            self._lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            # The kernel lets go of it however the process ends, so there is no stale lock to explain.
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            raise UserError(f"{self.path} is being written by another process; wait for it or stop it") from None
+        except OSError as error:
+            self.close()
+            raise UserError(f"{self.path}: {error.strerror}; choose another --out") from None
+
+    def _open_for_writing(self) -> None:
+        self._generations = jsonl.Appender(self.path / "generations.jsonl")
+        self._judgements = jsonl.Appender(self.path / "verdicts.jsonl")
+
+    def _drop_orphans(self) -> None:
+        # After a power failure a verdict may be on disk and its generation not. A new generation must not inherit it.
+        known = {(g.key, g.sample) for g in self.generations()}
+        if any((j.key, j.sample) not in known for j in self.judgements()):
+            keep = [j for j in self.judgements() if (j.key, j.sample) in known]
+            jsonl.write_atomically(
+                self.path / "verdicts.jsonl", "".join(jsonl.dumps(j.model_dump()) + "\n" for j in keep)
+            )
+
+    def _latest(self, name: str, kind: type[_Model]) -> Iterator[_Model]:
+        path = self.path / name
+        last: dict[Slot, int] = {}
+        for number, offset, value in jsonl.read(path):
+            last[_slot(path, number, value)] = offset
+        for number, offset, value in jsonl.read(path):
+            # A run that is still being written may have grown since the first pass: what is new is left for next time.
+            if last.get(_slot(path, number, value)) == offset:
+                yield _validated(value, kind, f"{path}:{number}")
+
+
+def _slot(path: Path, number: int, value: Any) -> Slot:
+    key, sample = (value.get("key"), value.get("sample")) if isinstance(value, dict) else (None, None)
+    if not isinstance(key, str) or not isinstance(sample, int):
+        raise UserError(f"{path}:{number}: no key and sample; the file was altered")
+    return key, sample
+
+
+def _writer(appender: jsonl.Appender | None) -> jsonl.Appender:
+    if appender is None:
+        raise ValueError("this run was opened for reading")
+    return appender
+
+
+def _pretty(record: BaseModel) -> str:
+    return json.dumps(json.loads(jsonl.dumps(record.model_dump(mode="python"))), indent=2) + "\n"
+
+
+def _read_model(path: Path, kind: type[_Model], *, missing: str) -> _Model:
+    try:
+        value = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(missing) from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not JSON ({error}); the file was altered") from None
+    return _validated(value, kind, str(path))
+
+
+def _validated(value: Any, kind: type[_Model], where: str) -> _Model:
+    # Not model_validate_json: pydantic's parser refuses the lone surrogates that a model may well write.
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "line"
+        raise UserError(f"{where}: {field}: {first['msg']}; the file was altered or is of another version") from None

@@ -1,0 +1,280 @@
+"""Checkpoints: the hub's layout and our own, both safetensors, read by memory map and checked key by key.
+
+Reading checks before it allocates: every shard's header, every key and shape, so that a bad checkpoint costs nothing.
+A parameter that lies in the file as it is needed (our own layout, same dtype, CPU) is the memory map itself.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from .config import MellumConfig
+from .errors import CheckpointError
+from .hub_keys import Piece, pieces
+from .model import Mellum
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
+_STORED = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "F64": torch.float64}
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+SIDE_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "generation_config.json",
+)
+Layout = Literal["hub", "native"]
+
+
+def dtype_of(name: torch.dtype | str) -> torch.dtype:
+    """The dtype of a name such as `bfloat16`.
+
+    Raises:
+        CheckpointError: No such dtype for weights.
+    """
+    if isinstance(name, torch.dtype):
+        return name
+    if name.removeprefix("torch.") not in DTYPES:
+        raise CheckpointError(f"dtype {name!r} is not known; {', '.join(DTYPES)} are")
+    return DTYPES[name.removeprefix("torch.")]
+
+
+class _Shards:
+    """All keys of a checkpoint, their files open and mapped."""
+
+    def __init__(self, directory: Path, stack: ExitStack) -> None:
+        from safetensors import SafetensorError, safe_open
+
+        self.directory = directory
+        self.places: dict[str, tuple[str, Any]] = {}
+        listed = self._index()
+        for file in sorted(set(listed.values())) if listed is not None else [SINGLE]:
+            if not (directory / file).is_file():
+                raise CheckpointError(f"{directory / file}: no such file" + (f", named in {INDEX}" if listed else ""))
+            try:
+                opened = stack.enter_context(safe_open(directory / file, framework="pt"))
+            except (SafetensorError, OSError) as error:
+                raise CheckpointError(f"{directory / file}: truncated or damaged: {error}") from None
+            self.places.update((key, (file, opened)) for key in opened.keys())  # noqa: SIM118 (no mapping)
+        for key, file in (listed or {}).items():
+            if self.places.get(key, ("", None))[0] != file:
+                raise CheckpointError(f"{directory / file}: {key} is not in it, though {INDEX} says so")
+
+    def _index(self) -> dict[str, str] | None:
+        path = self.directory / INDEX
+        if not path.is_file():
+            if not (self.directory / SINGLE).is_file():
+                raise CheckpointError(f"{self.directory}: neither {SINGLE} nor {INDEX} is there")
+            return None
+        try:
+            listed = json.loads(path.read_text("utf-8"))["weight_map"]
+            files = set(listed.values())
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise CheckpointError(f"{path}: not an index with a weight_map") from None
+        if wrong := [name for name in files if not isinstance(name, str) or Path(name).name != name]:
+            raise CheckpointError(f"{path}: {wrong[0]!r} is no file name beside it")
+        return dict(listed)
+
+    def header(self, key: str) -> tuple[list[int], torch.dtype]:
+        """Shape and dtype, without reading the tensor."""
+        file, opened = self.places[key]
+        part = opened.get_slice(key)
+        if part.get_dtype() not in _STORED:
+            raise CheckpointError(
+                f"{self.directory / file}: {key} has dtype {part.get_dtype()}; {', '.join(_STORED)} can be read"
+            )
+        return list(part.get_shape()), _STORED[part.get_dtype()]
+
+    def tensor(self, key: str) -> Tensor:
+        """The tensor, backed by the map."""
+        result: Tensor = self.places[key][1].get_tensor(key)
+        return result
+
+
+def _names(keys: Iterable[str], limit: int = 8) -> str:
+    listed = sorted(keys)
+    more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
+    return ", ".join(listed[:limit]) + more
+
+
+def _plan(config: MellumConfig, layout: Layout) -> list[tuple[str, list[Piece]]]:
+    if layout == "hub":
+        return list(pieces(config))
+    return [(name, [Piece(name)]) for name, _ in pieces(config)]
+
+
+def _reconcile(config: MellumConfig, keys: set[str], mtp: bool | None, where: Path) -> MellumConfig:
+    """The configuration with an MTP head if the checkpoint has one and it is wanted."""
+    held = any(key.startswith("mtp.") for key in keys)
+    if mtp and not held:
+        raise CheckpointError(f"{where}: an MTP head is asked for, but there are no mtp.* keys")
+    return replace(config, num_mtp_layers=int(held and mtp is not False))
+
+
+def load(
+    path: str | Path,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | str | None = None,
+    mtp: bool | None = None,
+) -> Mellum:
+    """Load a checkpoint.
+
+    Args:
+        path: Directory with `config.json` and safetensors, in the hub's layout or ours.
+        device: Where the weights go.
+        dtype: Of the weights; None keeps the stored one.
+        mtp: Whether the MTP head is loaded; None loads it where the checkpoint has one.
+
+    Raises:
+        CheckpointError: A file, key, shape or dtype is wrong; the message names it.
+        ConfigError: The same of `config.json`.
+    """
+    directory = Path(path)
+    wanted = None if dtype is None else dtype_of(dtype)
+    config = MellumConfig.load(directory)
+    with ExitStack() as stack:
+        shards = _Shards(directory, stack)
+        keys = set(shards.places)
+        config = _reconcile(config, keys, mtp, directory)
+        layout: Layout = "native" if "embed_tokens.weight" in keys else "hub"
+        model = Mellum(config, device="meta")
+        plan = _plan(config, layout)
+        _check(model, plan, shards, keys, directory)
+        parameters = dict(model.named_parameters())
+        common = wanted or shards.header(plan[0][1][0].key)[1]
+        for name, parts in plan:
+            loaded = _read(shards, parts, parameters[name].shape, torch.device(device), common)
+            _assign(model, name, loaded)
+    return model.eval()
+
+
+def _check(
+    model: Mellum, plan: list[tuple[str, list[Piece]]], shards: _Shards, keys: set[str], directory: Path
+) -> None:
+    """Every key is there, none is left over, every shape is the configuration's."""
+    parameters = dict(model.named_parameters())
+    expected = {piece.key for _, parts in plan for piece in parts}
+    ignored = {key for key in keys if key.startswith("mtp.") and not model.config.num_mtp_layers}
+    if model.config.tie_word_embeddings:
+        ignored.add("lm_head.weight")
+    missing, unexpected = expected - keys, keys - expected - ignored
+    if missing or unexpected:
+        text = [f"missing: {_names(missing)}"] if missing else []
+        text += [f"unexpected: {_names(unexpected)}"] if unexpected else []
+        raise CheckpointError(f"{directory}: keys do not fit config.json; {'; '.join(text)}")
+    for name, parts in plan:
+        for piece in parts:
+            shape, _ = shards.header(piece.key)
+            should = list(piece.of(parameters[name]).shape)
+            if shape != should:
+                file = directory / shards.places[piece.key][0]
+                raise CheckpointError(f"{file}: {piece.key} has shape {shape}, config.json asks for {should}")
+
+
+def _read(shards: _Shards, parts: list[Piece], shape: torch.Size, device: torch.device, dtype: torch.dtype) -> Tensor:
+    if len(parts) == 1 and not parts[0].index:
+        return shards.tensor(parts[0].key).to(device=device, dtype=dtype)
+    whole = torch.empty(shape, device=device, dtype=dtype)
+    for piece in parts:
+        piece.of(whole).copy_(shards.tensor(piece.key))
+    return whole
+
+
+def _assign(model: nn.Module, name: str, value: Tensor) -> None:
+    owner, _, leaf = name.rpartition(".")
+    setattr(model.get_submodule(owner), leaf, nn.Parameter(value))
+
+
+def save(model: Mellum, path: str | Path, *, max_shard_bytes: int = 5_000_000_000, layout: Layout = "hub") -> None:
+    """Write a checkpoint.
+
+    Args:
+        model: Sharded parameters (DTensor) are gathered one at a time; then every rank must call.
+        path: Directory, made if absent.
+        max_shard_bytes: Size above which a new shard begins.
+        layout: `hub` is what `transformers` loads, `mtp.*` included; `native` maps straight into memory here.
+    """
+    from safetensors.torch import save_file
+
+    directory = Path(path)
+    directory.mkdir(parents=True, exist_ok=True)
+    parameters = dict(model.named_parameters())
+    plan = _plan(model.config, layout)
+    groups = _shard(plan, parameters, max_shard_bytes)
+    writes = not torch.distributed.is_available() or not torch.distributed.is_initialized() or _rank() == 0
+    index: dict[str, str] = {}
+    total = 0
+    for number, group in enumerate(groups, 1):
+        file = SINGLE if len(groups) == 1 else f"model-{number:05d}-of-{len(groups):05d}.safetensors"
+        tensors: dict[str, Tensor] = {}
+        for name, parts in group:
+            value = parameters[name].detach()
+            value = value.full_tensor() if hasattr(value, "full_tensor") else value
+            if writes:
+                for piece in parts:
+                    tensors[piece.key] = piece.of(value).cpu().clone(memory_format=torch.contiguous_format)
+        index.update(dict.fromkeys(tensors, file))
+        total += sum(tensor.nbytes for tensor in tensors.values())
+        if writes:
+            # Renamed into place: the file of that name may be what this very model is mapped from.
+            save_file(tensors, directory / f"{file}.partial", metadata={"format": "pt"})
+            (directory / f"{file}.partial").replace(directory / file)
+    if not writes:
+        return
+    stale = [directory / INDEX] if len(groups) == 1 else [directory / SINGLE]
+    for leftover in stale:  # either file alone decides what is read
+        leftover.unlink(missing_ok=True)
+    if len(groups) > 1:
+        text = json.dumps({"metadata": {"total_size": total}, "weight_map": index}, indent=2, sort_keys=True)
+        (directory / INDEX).write_text(text + "\n", "utf-8")
+    model.config.save(directory, dtype=str(model.dtype).removeprefix("torch."))
+
+
+def _rank() -> int:
+    return torch.distributed.get_rank()
+
+
+def _shard(
+    plan: list[tuple[str, list[Piece]]], parameters: dict[str, nn.Parameter], limit: int
+) -> list[list[tuple[str, list[Piece]]]]:
+    """The plan in groups of at most `limit` bytes; a parameter larger than that is a group of its own."""
+    groups: list[list[tuple[str, list[Piece]]]] = [[]]
+    filled = 0
+    for name, parts in plan:
+        size = parameters[name].numel() * parameters[name].element_size()
+        if groups[-1] and filled + size > limit:
+            groups.append([])
+            filled = 0
+        groups[-1].append((name, parts))
+        filled += size
+    return groups
+
+
+def convert(source: str | Path, target: str | Path, *, to: Layout, dtype: torch.dtype | str | None = None) -> Mellum:
+    """Rewrite a checkpoint in the other layout or dtype; tokenizer and template files go along.
+
+    Raises:
+        CheckpointError: The source is bad, or source and target are one directory.
+    """
+    source, target = Path(source), Path(target)
+    if source.resolve() == target.resolve():
+        raise CheckpointError(f"{target}: source and target are the same directory")
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        model = load(source, dtype=dtype)
+    save(model, target, layout=to)
+    for name in SIDE_FILES:
+        if (source / name).is_file():
+            (target / name).write_bytes((source / name).read_bytes())
+    return model

@@ -1,0 +1,104 @@
+"""Reading and writing `config.json`: both spellings, and the traps refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_models import CONFIGS, TINY
+
+from mellum_model import ConfigError, MellumConfig
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_written_and_read_is_the_same(name: str, tmp_path: Path) -> None:
+    config = CONFIGS[name]
+    config.save(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        back = MellumConfig.load(tmp_path)
+    assert back.to_hub() == config.to_hub()
+
+
+def test_transformers_reads_and_writes_it(tmp_path: Path) -> None:
+    from transformers import AutoConfig
+
+    config = CONFIGS["mtp"]
+    config.save(tmp_path)
+    AutoConfig.from_pretrained(tmp_path).save_pretrained(tmp_path)
+    assert MellumConfig.load(tmp_path).to_hub() == config.to_hub()
+
+
+def test_both_spellings_and_their_contradiction() -> None:
+    data = CONFIGS["mtp"].to_hub()
+    data["num_experts"] = data.pop("num_local_experts")
+    data["num_mtp_layers"] = data.pop("num_nextn_predict_layers")
+    assert MellumConfig.from_hub(data).to_hub() == CONFIGS["mtp"].to_hub()
+    with pytest.raises(ConfigError, match="num_experts 8 contradicts num_local_experts 9"):
+        MellumConfig.from_hub({**data, "num_local_experts": 9})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layer_types": None}, "layer_types is missing: transformers takes every layer as full"),
+        ({"rope_parameters": None}, "rope_parameters is missing: transformers takes theta 10,000"),
+        ({"rope_parameters": {"rope_type": "default", "rope_theta": 1.0}}, "keyed by layer type"),
+        ({"layer_types": ["full_attention"]}, "layer_types names 1 layers, num_hidden_layers is 4"),
+        ({"layer_types": ["full_attention"] * 3 + ["linear_attention"]}, "'linear_attention' is not known"),
+        ({"hidden_act": "gelu"}, "hidden_act 'gelu'"),
+        ({"attention_dropout": 0.1}, "attention_dropout 0.1"),
+        ({"model_type": "qwen3_moe"}, "model_type is 'qwen3_moe'"),
+        ({"quantization_config": {"bits": 4}}, "quantization_config"),
+        ({"num_key_value_heads": 3}, "no multiple of"),
+        ({"num_experts_per_tok": 9}, "num_experts_per_tok 9 is above"),
+        ({"hidden_size": "32"}, "hidden_size: expected a whole number"),
+        ({"use_sliding_window": False}, "use_sliding_window false contradicts"),
+        ({"num_nextn_predict_layers": 2}, "one MTP layer or none"),
+    ],
+)
+def test_traps_are_refused_in_one_line(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        MellumConfig.from_hub({**TINY.to_hub(), **change}, "here/config.json")
+    assert str(caught.value).startswith("here/config.json: ") and "\n" not in str(caught.value)
+
+
+def test_doubtful_settings_are_said_aloud() -> None:
+    data = TINY.to_hub()
+    data["rope_parameters"]["sliding_attention"]["rope_theta"] = 10_000
+    with pytest.warns(UserWarning, match="theta 10,000 on sliding layers"):
+        MellumConfig.from_hub(data)
+    with pytest.warns(UserWarning, match="keys without effect here: shared_expert_size"):
+        MellumConfig.from_hub({**TINY.to_hub(), "shared_expert_size": 3})
+
+
+def test_unreadable_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        MellumConfig.load(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"config.json: not JSON"):
+        MellumConfig.load(tmp_path)
+
+
+def test_presets_are_the_published_model() -> None:
+    long = MellumConfig.mellum2_12b()
+    assert long.layer_types.count("full_attention") == 7 and long.layer_types[3] == "full_attention"
+    assert long.full_rope.scaling == pytest.approx(1.2772588722239782, abs=1e-15)
+    assert long.max_position_embeddings == 131_072 and long.sliding_rope.factor is None
+    short = MellumConfig.mellum2_12b(long_context=False)
+    assert short.max_position_embeddings == 8192 and short.full_rope.factor is None
+
+
+def test_importing_the_package_does_not_import_torch() -> None:
+    code = "import sys, mellum_model; from mellum_model import MellumConfig; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_config_json_is_plain_json(tmp_path: Path) -> None:
+    TINY.save(tmp_path, dtype="bfloat16")
+    assert json.loads((tmp_path / "config.json").read_text())["dtype"] == "bfloat16"

@@ -128,15 +128,25 @@ def _block(name: str, arguments: Mapping[str, Any]) -> str:
     return f"<tool_call>\n{json.dumps({'name': name, 'arguments': arguments}, ensure_ascii=False)}\n</tool_call>"
 
 
-def _chosen(arguments: Mapping[str, list[Any]], required: Sequence[str] = ()) -> dict[str, Any]:
-    """BFCL marks what may be left out by an empty string among the possible values; so do the fields of objects."""
-    return {key: _first(values) for key, values in arguments.items() if key in required or "" not in values}
+def _chosen(arguments: Mapping[str, list[Any]], required: Sequence[str]) -> dict[str, Any]:
+    """An empty string among the possible values marks an argument that may be left out."""
+    return {key: _argument(values) for key, values in arguments.items() if key in required or "" not in values}
+
+
+def _argument(values: list[Any]) -> Any:
+    """An object's fields have lists of possible values of their own, and so have those of objects in a list."""
+    value = _first(values)
+    if isinstance(value, dict):
+        return _fields(value)
+    if isinstance(value, list):
+        return [_fields(item) if isinstance(item, dict) else item for item in value]
+    return value
+
+
+def _fields(possible: Mapping[str, list[Any]]) -> dict[str, Any]:
+    """Deeper than this the reference compares values as they stand."""
+    return {key: _first(values) for key, values in possible.items() if "" not in values}
 
 
 def _first(values: list[Any]) -> Any:
-    value = next((value for value in values if value != ""), "")
-    if isinstance(value, dict):
-        return _chosen(value)
-    if isinstance(value, list):
-        return [_chosen(item) if isinstance(item, dict) else item for item in value]
-    return value
+    return next((value for value in values if value != ""), "")

@@ -45,6 +45,8 @@ BFCL_CATEGORIES = (
     "live_relevance",
 )
 
+_FULL = ("full",)
+
 _ENTRIES = (
     Entry(
         "humaneval_plus",
@@ -83,6 +85,12 @@ _ENTRIES = (
         ("safe", "unsafe"),
     ),
     Entry("ifeval", "suites.chat.ifeval:IfEval", "chat", "541 prompts with instructions that a program can check"),
+    Entry("quick_code", "suites.quick.code:QuickCode", "code", "tiny generated Python functions", _FULL),
+    Entry("quick_math", "suites.quick.math:QuickMath", "math", "generated arithmetic and word problems", _FULL),
+    Entry("quick_tools", "suites.quick.tools:QuickTools", "tools", "generated tool calls, some not called for", _FULL),
+    Entry("quick_knowledge", "suites.quick.knowledge:QuickKnowledge", "knowledge", "facts of a made-up world", _FULL),
+    Entry("quick_safety", "suites.quick.safety:QuickSafety", "safety", "made-up requests, right or forbidden", _FULL),
+    Entry("quick_chat", "suites.quick.chat:QuickChat", "chat", "generated instructions on an answer's form", _FULL),
 )
 
 _BY_NAME = {entry.name: entry for entry in _ENTRIES}

@@ -71,6 +71,26 @@ def uid_base(role: Role, worker: int) -> int:
     return (1 << 28) + (os.getpid() % 65536) * 8192 + (slot * UIDS_PER_WORKER) % 8192
 
 
+def connect() -> docker.DockerClient:
+    """A client of the engine that the environment names.
+
+    Raises:
+        SandboxUnavailable: None answers.
+    """
+    try:
+        import docker
+
+        client = docker.from_env(timeout=120)
+        client.ping()
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
+        raise SandboxUnavailable(
+            f"no Docker engine answers ({reason})",
+            "start one (`systemctl start docker`), install it (`apt install docker.io`), or use `--sandbox local`",
+        ) from error
+    return client
+
+
 class DockerChannel:
     """One container's stream."""
 
@@ -156,19 +176,11 @@ class DockerEngine:
                 self._facts = await asyncio.to_thread(self._connect)
 
     def _connect(self) -> dict[str, Any]:
-        import docker
         import docker.errors
 
-        try:
-            if self._client is None:
-                self._client = docker.from_env(timeout=60)
-            version = self._client.version()
-        except Exception as error:
-            reason = str(error).splitlines()[0][:200]
-            raise SandboxUnavailable(
-                f"no Docker engine answers ({reason})",
-                "start one (`systemctl start docker`), install it (`apt install docker.io`), or use `--sandbox local`",
-            ) from error
+        if self._client is None:
+            self._client = connect()
+        version = self._client.version()
         try:
             image = self._client.images.get(self.image)
         except docker.errors.ImageNotFound as error:

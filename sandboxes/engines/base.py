@@ -27,6 +27,8 @@ class Confinement:
         cgroup: Whether `/sys/fs/cgroup` inside shows this confinement's own group and nothing else.
         max_processes: Processes and threads of a session (RLIMIT_NPROC).
         max_file_mb: Largest file that a session may write, MiB.
+        seccomp: With `uid_count` 0: a further filter for sessions only, as hexadecimal BPF. It takes back what the
+            zygote still needs to make their namespaces.
     """
 
     uid_base: int
@@ -37,6 +39,7 @@ class Confinement:
     cgroup: bool = False
     max_processes: int = 128
     max_file_mb: int = 64
+    seccomp: str = ""
 
 
 class Channel(Protocol):

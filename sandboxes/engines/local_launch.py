@@ -175,6 +175,7 @@ def build_root(plan: dict[str, Any]) -> None:
     for device in plan["devices"]:
         _touch(device)
         _mount("/.old" + device, device, None, MS_BIND)
+        _mount("none", device, None, MS_REMOUNT | MS_BIND | MS_NOSUID)
     _call("umount old root", _libc.umount2(b"/.old", MNT_DETACH))
     os.rmdir("/.old")
     targets = [target for _, target in plan["binds"]]
@@ -237,6 +238,11 @@ def _furnish(plan: dict[str, Any]) -> None:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w", encoding="utf-8") as f:
             f.write(text)
+    for point, _ in reversed(_mounts()):
+        if point.startswith("/proc/"):
+            # Bubblewrap covers parts of /proc, where they are root's and ours is not; and where anything is covered
+            # no further /proc can be mounted in a user namespace, which a session's pid namespace needs.
+            _call(f"umount {point}", _libc.umount2(os.fsencode(point), 0))
     owner = plan["inner"]["uid_map"][0][1], plan["inner"]["gid_map"][0][1]
     for path, size, inodes in plan["areas"]:
         os.makedirs(path, exist_ok=True)
@@ -299,7 +305,9 @@ def _load_seccomp(program: bytes) -> None:
 def main(step: str, plan: dict[str, Any]) -> NoReturn:
     """Run one step; where it fails, one line on stderr."""
     try:
-        confine(plan) if step == "confine" else seal(plan)
+        if step == "confine":
+            confine(plan)
+        seal(plan)
     except (OSError, Refused) as e:
         os.write(2, f"local sandbox: {e}\n".encode())
         os._exit(FAILED)

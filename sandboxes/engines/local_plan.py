@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
@@ -176,7 +177,7 @@ def choose_ids(slot: int, *, allow_range: bool = True) -> Ids:
     count = n - UID_BASE
     if privileged():
         uid, gid = _host_block("uid", slot), _host_block("gid", slot)
-        if uid is None or gid is None or not allow_range:
+        if uid is None or gid is None:
             own = _map("kernel", [[0, 0, 1]]) | {"setgroups": False}
             return Ids("single", own, _single(), 1000, 1000, 0)
         if not _world_readable(interpreter()):
@@ -184,6 +185,8 @@ def choose_ids(slot: int, *, allow_range: bool = True) -> Ids:
                 f"the Python of {sys.base_prefix} can be read by its owner only, and sessions run under other ids",
                 f"`chmod -R go+rX {sys.base_prefix}`, or run as the ordinary user who owns it",
             )
+        if not allow_range:
+            return Ids("single", None, _map("kernel", [[1000, uid, 1]], [[1000, gid, 1]]), 1000, 1000, 0)
         return Ids("range", None, _map("kernel", [[0, uid, n]], [[0, gid, n]]), 0, UID_BASE, count)
     me, group = os.geteuid(), os.getegid()
     tools = {name: shutil.which(name) for name in ("newuidmap", "newgidmap")}
@@ -193,6 +196,27 @@ def choose_ids(slot: int, *, allow_range: bool = True) -> Ids:
         return Ids("range", outer, _map("kernel", [[0, 1, n]]), 0, UID_BASE, count)
     own = _map("kernel", [[0, me, 1]], [[0, group, 1]]) | {"setgroups": False}
     return Ids("single", own, _single(), 1000, 1000, 0)
+
+
+def processes_counted_with_ours(ids: Ids) -> int:
+    """How many processes and threads the kernel counts against a session's RLIMIT_NPROC that are not the session's.
+
+    Since Linux 5.14 those of other user namespaces are not: what is left are the supervisor, the zygote and the two
+    processes above a session in a pid namespace. Before, with a single id, all that the user runs on the host is.
+    """
+    if ids.uid_count:
+        return 0
+    major, minor = (int(part) for part in os.uname().release.split(".")[:2])
+    if (major, minor) >= (5, 14):
+        return 4
+    me = os.geteuid()
+    count = 0
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError):
+                if os.stat(f"/proc/{name}").st_uid == me:
+                    count += len(os.listdir(f"/proc/{name}/task"))
+    return count + 64
 
 
 def _single() -> dict[str, Any]:
@@ -248,7 +272,8 @@ def bwrap_command(bwrap: str, pairs: list[list[str]], links: list[list[str]]) ->
     command = [bwrap, "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
     command += ["--as-pid-1", "--die-with-parent"]
     # Bubblewrap makes missing parents with mode 0700, and sessions run under other ids.
-    for directory in sorted({str(d) for _, target in pairs for d in Path(target).parents} - {"/"}):
+    targets = [*(target for _, target in pairs), *(path for _, path in links), *DEVICES]
+    for directory in sorted({str(d) for target in targets for d in Path(target).parents} - {"/"}):
         command += ["--dir", directory]
     for source, target in pairs:
         command += ["--ro-bind", source, target]

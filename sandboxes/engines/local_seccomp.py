@@ -16,22 +16,9 @@ AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
 _X32_BIT = 0x40000000
 
-_EPERM = (
-    "acct add_key adjtimex bpf chroot clock_adjtime clock_settime create_module delete_module fanotify_init "
-    "finit_module fsconfig fsmount fsopen fspick get_kernel_syms get_mempolicy init_module ioperm iopl "
-    "io_uring_enter io_uring_register io_uring_setup kcmp kexec_file_load kexec_load keyctl lookup_dcookie mbind "
-    "migrate_pages mount mount_setattr move_mount move_pages name_to_handle_at nfsservctl open_by_handle_at open_tree "
-    "perf_event_open pidfd_getfd pivot_root process_madvise process_mrelease process_vm_readv process_vm_writev ptrace "
-    "query_module quotactl quotactl_fd reboot request_key set_mempolicy set_mempolicy_home_node setdomainname "
-    "sethostname setns settimeofday swapoff swapon sysfs syslog _sysctl umount2 unshare uselib userfaultfd ustat "
-    "vhangup"
-).split()
+# Numbers on x86_64 and aarch64, -1 where the architecture has no such call.
 
-_ENOSYS = "clone3 memfd_create memfd_secret modify_ldt mq_open msgget semget shmget".split()
-# clone3 passes its flags in memory, where a filter cannot look: C libraries then fall back to clone.
-
-_NUMBERS: dict[str, tuple[int, int]] = {
-    # name: (x86_64, aarch64), -1 where the architecture has no such call
+_REFUSED: dict[str, tuple[int, int]] = {
     "_sysctl": (156, -1),
     "acct": (163, 89),
     "add_key": (248, 217),
@@ -40,8 +27,6 @@ _NUMBERS: dict[str, tuple[int, int]] = {
     "chroot": (161, 51),
     "clock_adjtime": (305, 266),
     "clock_settime": (227, 112),
-    "clone": (56, 220),
-    "clone3": (435, 435),
     "create_module": (174, -1),
     "delete_module": (176, 106),
     "fanotify_init": (300, 262),
@@ -56,7 +41,6 @@ _NUMBERS: dict[str, tuple[int, int]] = {
     "io_uring_enter": (426, 426),
     "io_uring_register": (427, 427),
     "io_uring_setup": (425, 425),
-    "ioctl": (16, 29),
     "ioperm": (173, -1),
     "iopl": (172, -1),
     "kcmp": (312, 272),
@@ -65,22 +49,16 @@ _NUMBERS: dict[str, tuple[int, int]] = {
     "keyctl": (250, 219),
     "lookup_dcookie": (212, 18),
     "mbind": (237, 235),
-    "memfd_create": (319, 279),
-    "memfd_secret": (447, 447),
     "migrate_pages": (256, 238),
-    "modify_ldt": (154, -1),
     "mount": (165, 40),
     "mount_setattr": (442, 442),
     "move_mount": (429, 429),
     "move_pages": (279, 239),
-    "mq_open": (240, 180),
-    "msgget": (68, 186),
     "name_to_handle_at": (303, 264),
     "nfsservctl": (180, 42),
     "open_by_handle_at": (304, 265),
     "open_tree": (428, 428),
     "perf_event_open": (298, 241),
-    "personality": (135, 92),
     "pidfd_getfd": (438, 438),
     "pivot_root": (155, 41),
     "process_madvise": (440, 440),
@@ -93,15 +71,12 @@ _NUMBERS: dict[str, tuple[int, int]] = {
     "quotactl_fd": (443, 443),
     "reboot": (169, 142),
     "request_key": (249, 218),
-    "semget": (64, 190),
     "set_mempolicy": (238, 237),
     "set_mempolicy_home_node": (450, 450),
     "setdomainname": (171, 162),
     "sethostname": (170, 161),
     "setns": (308, 268),
     "settimeofday": (164, 170),
-    "shmget": (29, 194),
-    "socket": (41, 198),
     "swapoff": (168, 225),
     "swapon": (167, 224),
     "sysfs": (139, -1),
@@ -113,6 +88,27 @@ _NUMBERS: dict[str, tuple[int, int]] = {
     "ustat": (136, -1),
     "vhangup": (153, 58),
 }
+"""EPERM."""
+
+_ABSENT: dict[str, tuple[int, int]] = {
+    "clone3": (435, 435),
+    "memfd_create": (319, 279),
+    "memfd_secret": (447, 447),
+    "modify_ldt": (154, -1),
+    "mq_open": (240, 180),
+    "msgget": (68, 186),
+    "semget": (64, 190),
+    "shmget": (29, 194),
+}
+"""ENOSYS. clone3 passes its flags in memory, where a filter cannot look: C libraries then fall back to clone."""
+
+_LOOKED_AT: dict[str, tuple[int, int]] = {
+    "clone": (56, 220),
+    "ioctl": (16, 29),
+    "personality": (135, 92),
+    "socket": (41, 198),
+}
+"""Refused by their arguments."""
 
 JOB_NAMESPACE_CALLS = frozenset({"mount", "unshare"})
 """What a supervisor without a range of user ids still needs, to give each session a pid namespace of its own."""
@@ -147,16 +143,16 @@ def program(machine: str, *, allow: frozenset[str] = frozenset()) -> bytes:
         KeyError: There is no table for that architecture.
     """
     column = {"x86_64": 0, "aarch64": 1}[machine]
-    nr = {name: numbers[column] for name, numbers in _NUMBERS.items()}
+    nr = {name: numbers[column] for name, numbers in _LOOKED_AT.items()}
 
     # A call by way of another architecture's table (int 0x80) has other numbers: no honest program does it.
     out = [_op(_LD, _ARCH), _op(_JEQ, AUDIT_ARCH[machine], yes=1), _op(_RET, _KILL), _op(_LD, _NR)]
     if machine == "x86_64":
         out += [_op(_JGE, _X32_BIT, no=1), _refuse(errno.ENOSYS)]
-    for names, number in ((_EPERM, errno.EPERM), (_ENOSYS, errno.ENOSYS)):
-        for name in names:
-            if nr[name] >= 0 and name not in allow:
-                out += [_op(_JEQ, nr[name], no=1), _refuse(number)]
+    for calls, number in ((_REFUSED, errno.EPERM), (_ABSENT, errno.ENOSYS)):
+        for name, numbers in calls.items():
+            if numbers[column] >= 0 and name not in allow:
+                out += [_op(_JEQ, numbers[column], no=1), _refuse(number)]
 
     out += _argument(nr["clone"], _ARG0, [_op(_JSET, _CLONE_NEW, no=1), _refuse(errno.EPERM), _op(_RET, _ALLOW)])
     out += _argument(nr["personality"], _ARG0, [*_one_of(_PERSONALITIES), _refuse(errno.EPERM), _op(_RET, _ALLOW)])

@@ -52,6 +52,8 @@ def main(control: socket.socket, shipment: dict[str, Any]) -> None:
     warm = getattr(child, "warm", None)
     if warm is not None:
         warm()
+    if not confinement["uid_count"]:
+        importlib.import_module("sandboxes.runtime.namespace")  # not in every zygote: it brings ctypes
     os.umask(0o022)
     baseline = _data_bytes()
     shipment.clear()
@@ -77,7 +79,8 @@ def main(control: socket.socket, shipment: dict[str, Any]) -> None:
                     _flush()
                     status = 0
                 else:
-                    _switch_user(uid)
+                    if confinement["uid_count"]:
+                        _switch_user(uid)
                     status = 0 if cleaner.clean(confinement["areas"], confinement["work"]) else 71
             except BaseException:
                 sys.excepthook(*sys.exc_info())
@@ -112,6 +115,8 @@ def sweep() -> int:
 def become(uid: int, fds: list[int], confinement: dict[str, Any], memory_mb: int, cpu_s: float, baseline: int) -> None:
     """Turn this freshly forked process into a session's: descriptors, limits, user, directory."""
     os.setsid()
+    if not confinement["uid_count"]:
+        sys.modules["sandboxes.runtime.namespace"].enter(confinement["seccomp"])
     inbox, outbox, err = fds[:3]
     if len(fds) > 3:
         os.dup2(fds[3], 1)
@@ -132,10 +137,11 @@ def become(uid: int, fds: list[int], confinement: dict[str, Any], memory_mb: int
     hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
     stack = STACK_MB * MIB if hard == resource.RLIM_INFINITY else min(hard, STACK_MB * MIB)
     limit(resource.RLIMIT_STACK, (stack, stack))
-    score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
-    os.write(score, b"1000")
-    os.close(score)
-    _switch_user(uid)
+    if confinement["uid_count"]:
+        score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        os.write(score, b"1000")
+        os.close(score)
+        _switch_user(uid)
     job = confinement["work"] + "/job"
     os.mkdir(job, 0o700)
     os.chdir(job)

@@ -11,6 +11,7 @@ import pytest
 from arena_jobs import SCRIPTED, PoolOf
 
 from sandboxes.engines.base import Engine
+from sandboxes.engines.local import LocalEngine
 from sandboxes.errors import SandboxUnavailable
 from sandboxes.pool import SandboxPool
 from sandboxes.sandbox import Role
@@ -19,8 +20,7 @@ from sandboxes.sandbox import Role
 async def engine_called(name: str) -> Engine:
     """An engine that works here; else the test is skipped, or fails where it must be there."""
     if name == "local":
-        local = pytest.importorskip("sandboxes.engines.local")
-        return local.LocalEngine()
+        return LocalEngine()
     from sandboxes.engines.docker import IMAGE, DockerEngine
 
     engine = DockerEngine(image=os.environ.get("MELLUM_SANDBOX_IMAGE", IMAGE))

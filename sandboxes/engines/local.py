@@ -1,0 +1,323 @@
+"""The local engine: the supervisor of the containers, confined by Linux namespaces alone. The embedded default.
+
+A first command must work on a machine with only Python, but never unconfined: before anything runs, a session of its
+own tries from inside what no candidate may do (`local_probe`), and if anything succeeds there is no sandbox. Bubblewrap
+makes the namespaces where it is installed and works, since distributions that restrict user namespaces let it pass;
+else we do, by the same system calls. What is weaker than Docker is said in `describe`: memory is limited by measuring.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from sandboxes import bootstrap
+from sandboxes.check import Limits
+from sandboxes.engines import local_launch, local_mend, local_plan, local_probe, local_seccomp
+from sandboxes.engines.base import Confinement
+from sandboxes.engines.stream import TAIL, Inflow
+from sandboxes.errors import ContainerLost, SandboxError, SandboxUnavailable
+from sandboxes.runtime import frames
+from sandboxes.sandbox import Role
+from sandboxes.worker import Worker
+
+Maker = Literal["bwrap", "unshare"]
+
+MAX_PROCESSES = 128
+PROBE_LIMITS = Limits(cpu_s=10, wall_s=60, memory_mb=128)
+READY_S = 30.0
+
+
+class LocalChannel:
+    """One confinement's stream and the process on the host that keeps it."""
+
+    def __init__(self, engine: LocalEngine, process: subprocess.Popen[bytes], confinement: Confinement) -> None:
+        self._engine = engine
+        self._process = process
+        self._confinement = confinement
+        self._inflow = Inflow()
+        self._errors: asyncio.BaseTransport | None = None
+        self._dead = False
+
+    async def attach(self, stream: socket.socket) -> None:
+        """Take over the harness's end of the stream, and the confinement's stderr."""
+        loop = asyncio.get_running_loop()
+        await loop.create_connection(lambda: self._inflow, sock=stream)
+        self._errors, _ = await loop.connect_read_pipe(lambda: _LastWords(self._inflow), self._process.stderr)
+
+    @property
+    def id(self) -> str:
+        """Process id, on the host, of the process whose death is the confinement's."""
+        return str(self._process.pid)
+
+    @property
+    def confinement(self) -> Confinement:
+        """What to tell the supervisor."""
+        return self._confinement
+
+    async def send(self, data: bytes) -> None:
+        """Write to the supervisor's stdin."""
+        await self._inflow.write(data)
+
+    async def receive(self, n: int) -> bytes:
+        """Read from the supervisor's stdout."""
+        try:
+            return await self._inflow.read(n)
+        except ContainerLost:
+            await asyncio.sleep(0.02)  # its last words come by another pipe
+            raise ContainerLost("the sandbox went away" + self._inflow.last_words()) from None
+
+    async def set_memory(self, memory_mb: int) -> None:
+        """Nothing to set: the supervisor measures, and each process has its own limit."""
+
+    async def kill(self) -> None:
+        """Kill the keeper, and by its death everything inside."""
+        if self._dead:
+            return
+        self._dead = True
+        self._engine.forget(self)
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        if self._inflow.transport is not None:
+            self._inflow.transport.abort()
+        await asyncio.to_thread(self._process.wait)
+        if self._errors is not None:
+            self._errors.close()
+
+    def diagnosis(self) -> str:
+        """Last words of its stderr."""
+        return self._inflow.last_words().removeprefix(": ")
+
+
+class _LastWords(asyncio.Protocol):
+    """Keeps the tail of stderr."""
+
+    def __init__(self, inflow: Inflow) -> None:
+        self._inflow = inflow
+
+    def data_received(self, data: bytes) -> None:
+        self._inflow.words = (self._inflow.words + data)[-TAIL:]
+
+
+class LocalEngine:
+    """Starts confinements on this machine without any service."""
+
+    name = "local"
+
+    def __init__(self, *, maker: Maker | None = None, allow_range: bool = True) -> None:
+        """Does nothing yet.
+
+        Args:
+            maker: Insist on bubblewrap or on our own system calls; the first that works if not given.
+            allow_range: False gives each session a pid namespace instead of a user id, as where no range can be mapped.
+        """
+        self._maker = maker
+        self._allow_range = allow_range
+        self._bwrap: str | None = None
+        self._facts: dict[str, Any] = {}
+        self._channels: set[LocalChannel] = set()
+        self._lock = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Find out which maker works here, and check from inside that it confines.
+
+        Raises:
+            SandboxUnavailable: None does; says why and how to mend it.
+        """
+        async with self._lock:
+            if self._facts:
+                return
+            local_mend.check_platform()
+            makers: list[Maker] = [self._maker] if self._maker else ["bwrap", "unshare"]
+            reasons = []
+            for maker in makers:
+                bwrap = shutil.which("bwrap") if maker == "bwrap" else None
+                if maker == "bwrap" and bwrap is None:
+                    reasons.append("bubblewrap is not installed")
+                    continue
+                self._bwrap = bwrap
+                try:
+                    self._facts = await self._probe(maker)
+                    return
+                except SandboxUnavailable:
+                    raise
+                except SandboxError as error:
+                    reasons.append(f"by {maker}: {error}")
+            raise SandboxUnavailable(f"the local sandbox cannot be set up ({'; '.join(reasons)})", local_mend.mend())
+
+    async def _probe(self, maker: Maker) -> dict[str, Any]:
+        """One session of the self-check.
+
+        Raises:
+            SandboxError: It did not come up, or something is not confined.
+        """
+        channel = await self._start(Role.ARENA, 0)
+        try:
+            source = inspect.getsource(local_probe)
+            await channel.send(bootstrap.shipment(Role.ARENA, channel.confinement, child="extra", extra=source))
+            async with asyncio.timeout(READY_S):
+                kind, _, length = frames.HEADER.unpack(await channel.receive(frames.HEADER.size))
+                hello = json.loads(await channel.receive(length))
+            if kind != frames.READY:
+                raise SandboxError(f"its supervisor said {kind} instead of being ready")
+            session = Worker(channel, Role.ARENA, 0, PROBE_LIMITS.memory_mb, READY_S).open(PROBE_LIMITS, 0)
+            await session.send(json.dumps(_outside()).encode())
+            answer = await session.receive()
+            ending = await session.finish()
+            if answer is None:
+                raise SandboxError(
+                    f"its self-check ended {ending.end} with status {ending.status}: {ending.stderr_tail}"
+                )
+            if wrong := json.loads(answer):
+                raise SandboxError("its self-check failed: " + "; ".join(wrong))
+        except TimeoutError as error:
+            raise SandboxError(f"it did not get ready in {READY_S:g} s: {channel.diagnosis()}") from error
+        finally:
+            await channel.kill()
+        return {
+            "made_by": _version_of(self._bwrap) if self._bwrap else "unshare(2)",
+            "maker": maker,
+            "kernel": platform.release(),
+            "python": hello["python"],
+            "user_ids": _users(self._allow_range),
+        }
+
+    async def launch(self, role: Role, worker: int, memory_mb: int) -> LocalChannel:
+        """Start one confinement; `memory_mb` is enforced by the supervisor inside."""
+        await self.open()
+        return await self._start(role, worker)
+
+    async def _start(self, role: Role, worker: int) -> LocalChannel:
+        machine = platform.machine()
+        ids = local_plan.choose_ids(worker * len(Role) + list(Role).index(role), allow_range=self._allow_range)
+        strict = local_seccomp.program(machine)
+        lenient = local_seccomp.program(machine, allow=local_seccomp.JOB_NAMESPACE_CALLS)
+        plan = local_plan.plan(
+            role,
+            ids,
+            bwrap=self._bwrap,
+            seccomp=strict if ids.uid_count else lenient,
+            command=bootstrap.command(),
+            environment=bootstrap.ENVIRONMENT,
+        )
+        confinement = Confinement(
+            uid_base=ids.uid_base,
+            uid_count=ids.uid_count,
+            areas=tuple(path for path, _, _ in local_plan.AREAS),
+            paths=(local_plan.PACKAGE_HOME,),
+            max_processes=MAX_PROCESSES + local_plan.processes_counted_with_ours(ids),
+            seccomp="" if ids.uid_count else strict.hex(),
+        )
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        command = [plan["python"], "-I", "-S", "-B", local_launch.__file__, "confine", json.dumps(plan)]
+        try:
+            process = await asyncio.wrap_future(_spawner(os.getpid()).submit(_spawn, command, theirs))
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        channel = LocalChannel(self, process, confinement)
+        self._channels.add(channel)
+        await channel.attach(ours)
+        return channel
+
+    def forget(self, channel: LocalChannel) -> None:
+        """A channel was killed."""
+        self._channels.discard(channel)
+
+    def describe(self) -> Mapping[str, Any]:
+        """How sessions are confined here."""
+        return {
+            "engine": self.name,
+            **self._facts,
+            "runtime_sha256": bootstrap.runtime_sha256(),
+            "limits": {
+                "memory": "by polling the process tree, and RLIMIT_DATA for each process; no control group",
+                "processes": MAX_PROCESSES,
+                "areas_mb": {path: size >> 20 for path, size, _ in local_plan.AREAS},
+                "network": "none",
+                "read_only_root": True,
+            },
+        }
+
+    async def close(self) -> None:
+        """Kill every confinement that is still there."""
+        await asyncio.gather(*(channel.kill() for channel in list(self._channels)))
+
+
+@cache
+def _spawner(pid: int) -> ThreadPoolExecutor:
+    """The thread that starts confinements, one for each process, since a fork loses it.
+
+    Confinements die with the *thread* that started them (PR_SET_PDEATHSIG), so it must live as long as this process,
+    unlike the threads that event loops come and go in.
+    """
+    return ThreadPoolExecutor(1, thread_name_prefix=f"local-sandbox-{pid}")
+
+
+def _spawn(command: list[str], stream: socket.socket) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command,
+        stdin=stream.fileno(),
+        stdout=stream.fileno(),
+        stderr=subprocess.PIPE,
+        cwd="/",
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+        start_new_session=True,  # ^C is for the harness, which then ends these in order
+    )
+
+
+def _outside() -> dict[str, Any]:
+    """What the self-check must know of the host to tell that it is not there."""
+    shown = [target for _, target in local_plan.binds(Role.ARENA, local_plan.interpreter())[0]]
+    project = str(Path(__file__).resolve().parent.parent.parent)
+    private = ["/etc/shadow", "/etc/hostname", "/home", "/var", "/sys", project, os.getcwd(), os.path.expanduser("~")]
+    return {
+        "paths": sorted({path for start in private for path in _not_shown(start, shown)}),
+        "namespaces": {kind: os.readlink(f"/proc/self/ns/{kind}") for kind in local_probe.NAMESPACES},
+        "areas": local_plan.AREAS,
+    }
+
+
+def _not_shown(path: str, shown: list[str]) -> list[str]:
+    """That path, or if something is shown from below it (a Python in the user's home), what is beside that."""
+    if any(path == target or path.startswith(target + "/") for target in shown):
+        return []
+    if not any(target.startswith(path.rstrip("/") + "/") for target in shown):
+        return [path]
+    try:
+        names = sorted(os.listdir(path))[:100]
+    except OSError:
+        return []
+    ours = {"/bin", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/opt", "/proc", "/tmp", "/work"}
+    children = [os.path.join(path, name) for name in names]
+    return [found for child in children if child not in ours for found in _not_shown(child, shown)]
+
+
+def _users(allow_range: bool) -> str:
+    ids = local_plan.choose_ids(0, allow_range=allow_range)
+    if ids.mode == "single":
+        return "one for all sessions, each in a pid namespace of its own"
+    return "one for each session, " + ("from /etc/subuid" if ids.outer else "mapped by root")
+
+
+def _version_of(bwrap: str) -> str:
+    try:
+        text = subprocess.run([bwrap, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
+    except OSError:
+        text = ""
+    return text.strip() or f"bubblewrap ({bwrap})"

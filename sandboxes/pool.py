@@ -238,9 +238,10 @@ class SandboxPool:
                 await channel.receive(length)
             if kind != frames.READY:
                 raise SandboxError(f"the sandbox's supervisor said {kind} instead of being ready")
-        except TimeoutError as error:
+        except (TimeoutError, ContainerLost) as error:
             await channel.kill()
-            raise SandboxError(f"the sandbox did not get ready in 60 s: {channel.diagnosis()}") from error
+            last = (channel.diagnosis().splitlines() or [str(error) or "no word in 60 s"])[-1]
+            raise SandboxError(f"the sandbox did not get ready: {last}") from error
         except BaseException:
             await asyncio.shield(channel.kill())
             raise

@@ -292,7 +292,7 @@ class Supervisor:
         """A report of the zygote's."""
         record = self.control.recv(orders.REPORT.size)
         if not record:
-            raise RuntimeError("the zygote is gone")
+            os._exit(1)  # the zygote is gone, and has said on stderr why
         kind, pid, status, cpu, rss_kb, alive = orders.REPORT.unpack(record)
         if kind == orders.WARM:
             self.meter = Meter(self.zygote_pid, cgroup=self.confinement["cgroup"])

@@ -1,0 +1,158 @@
+"""`mellum-eval sandbox`: build the image, see what there is, measure it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mellum_eval.errors import PrerequisiteMissing
+from sandboxes.errors import SandboxError, SandboxUnavailable
+
+if TYPE_CHECKING:
+    from sandboxes.choose import Choice
+    from sandboxes.pool import SandboxPool
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Build, inspect and measure the sandbox.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Which(StrEnum):
+    """The values of --sandbox."""
+
+    AUTO = "auto"
+    DOCKER = "docker"
+    LOCAL = "local"
+
+
+Sandbox = Annotated[Which, typer.Option("--sandbox", help="Which sandbox to use.")]
+
+
+@app.command()
+def build(
+    from_debian: bool = typer.Option(
+        False, "--from-debian", help="Make the base from Debian packages; needs root and debootstrap, no registry."
+    ),
+    base_image: str | None = typer.Option(
+        None, "--base-image", metavar="IMAGE", help="Build on this local image, any with python3; needs no network."
+    ),
+    mirror: str | None = typer.Option(
+        None, "--mirror", metavar="URL", help="Debian mirror for --from-debian; debootstrap's own choice if not given."
+    ),
+    fresh: bool = typer.Option(False, "--fresh", help="Make the Debian base again although there is one."),
+    tag: str | None = typer.Option(None, "--tag", help="Name of the image; the one that runs look for if not given."),
+) -> None:
+    """Build the sandbox image: from a registry, from Debian packages, or on an image that is there."""
+    if from_debian and base_image is not None:
+        raise typer.BadParameter("give either --from-debian or --base-image")
+    from sandboxes.engines.docker import IMAGE
+    from sandboxes.images.build import build as build_image
+
+    with _failures_named("see the build's log above"):
+        built = build_image(
+            from_debian=from_debian,
+            base_image=base_image,
+            tag=tag or IMAGE,
+            mirror=mirror,
+            fresh=fresh,
+            say=lambda line: typer.echo(line, err=True),
+        )
+    typer.echo(f"{built.tag} {built.image_id} (on {built.base}, content {built.content[:12]})")
+
+
+@app.command()
+def status(
+    sandbox: Sandbox = Which.AUTO,
+    as_json: bool = typer.Option(False, "--json", help="One JSON object instead of lines."),
+) -> None:
+    """Show which sandbox a run would use here, and prove that it works by a job."""
+    with _failures_named("see `mellum-eval doctor`"):
+        facts = asyncio.run(_status(sandbox.value))
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2, sort_keys=True))
+    else:
+        for line in _lines(facts):
+            typer.echo(line)
+    if not facts["healthy"]:
+        raise PrerequisiteMissing("the sandbox started, but its trial job failed", "see `mellum-eval doctor`")
+
+
+async def _status(choice: Choice) -> dict[str, Any]:
+    async with await _open(choice, 1) as pool:
+        facts = {**pool.describe(), "healthy": await pool.healthy()}
+        if pool.notice:
+            facts["notice"] = pool.notice
+        return facts
+
+
+@app.command()
+def bench(
+    sandbox: Sandbox = Which.AUTO,
+    seconds: float = typer.Option(5.0, "--seconds", min=0.1, help="How long to measure each row."),
+    workers: int | None = typer.Option(None, "--workers", min=1, help="Parallel workers; the CPUs if not given."),
+    as_json: bool = typer.Option(False, "--json", help="JSON rows instead of a table."),
+) -> None:
+    """Measure jobs a second: ours, docker run, docker exec, a bare fork, evalplus; all in this one run."""
+    with _failures_named("see `mellum-eval sandbox status`"):
+        asyncio.run(_bench(sandbox.value, seconds, workers, as_json))
+
+
+async def _bench(choice: Choice, seconds: float, workers: int | None, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from sandboxes.bench import bench as measure
+
+    async with await _open(choice, workers) as pool:
+        if pool.notice:
+            typer.echo(pool.notice, err=True)
+        rows = await measure(pool, pool.describe().get("image"), seconds)
+        width = max(len(row.name) for row in rows)
+        if as_json:
+            typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
+            return
+        typer.echo(f"{pool.workers} workers, {seconds:g} s a row; 'ours is' compares with the first row")
+        ours = rows[0].rate
+        for row in rows:
+            if row.rate is None:
+                typer.echo(f"{row.name:<{width}}  {'-':>9}            {row.note}")
+                continue
+            ratio = f"ours is {ours / row.rate:6.1f}x" if ours and row is not rows[0] else " " * 15
+            typer.echo(f"{row.name:<{width}}  {row.rate:7.1f}/s  {ratio}  {row.note}")
+
+
+@contextmanager
+def _failures_named(mend: str) -> Iterator[None]:
+    """A sandbox that is there but fails is a missing prerequisite of these verbs, not a bug of theirs."""
+    try:
+        yield
+    except SandboxUnavailable:
+        raise
+    except SandboxError as error:
+        raise PrerequisiteMissing(str(error), mend) from error
+
+
+async def _open(choice: Choice, workers: int | None) -> SandboxPool:
+    from sandboxes.choose import open_sandbox
+
+    return await open_sandbox(choice, workers)
+
+
+def _lines(facts: dict[str, Any], indent: str = "") -> list[str]:
+    lines = []
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            lines.append(f"{indent}{name}:")
+            lines += _lines(value, indent + "  ")
+        else:
+            shown = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+            lines.append(f"{indent}{name}: {shown}")
+    return lines

@@ -138,7 +138,7 @@ def test_unknown_dtypes_are_named(saved: Path) -> None:
 
 
 def test_missing_files_and_bad_indexes_are_named(saved: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="neither model[.]safetensors nor"):
+    with pytest.raises(CheckpointError, match=r"neither model\.safetensors nor"):
         (tmp_path / "empty").mkdir()
         TINY.save(tmp_path / "empty")
         Mellum.from_pretrained(tmp_path / "empty")

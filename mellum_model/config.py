@@ -25,10 +25,11 @@ FULL: LayerType = "full_attention"
 _INERT = frozenset(
     {
         "architectures", "model_type", "transformers_version", "torch_dtype", "dtype", "use_cache",
-        "output_router_logits", "bos_token_id", "eos_token_id", "pad_token_id", "use_sliding_window", "return_dict",
-        "output_hidden_states", "output_attentions", "chunk_size_feed_forward", "is_encoder_decoder", "is_decoder", "id2label", "label2id",
-        "problem_type", "_name_or_path", "auto_map", "max_window_layers", "mlp_only_layers", "decoder_sparse_step",
-        "attn_implementation", "num_nextn_predict_layers", "num_local_experts", "per_layer_config", "rope_parameters",
+        "output_router_logits", "bos_token_id", "eos_token_id", "pad_token_id", "use_sliding_window",
+        "return_dict", "output_hidden_states", "output_attentions", "chunk_size_feed_forward",
+        "is_encoder_decoder", "is_decoder", "id2label", "label2id", "problem_type", "_name_or_path", "auto_map",
+        "max_window_layers", "mlp_only_layers", "decoder_sparse_step", "attn_implementation",
+        "num_nextn_predict_layers", "num_local_experts", "per_layer_config", "rope_parameters",
         "mtp_layer_types", "mtp_mlp_layer_types", "hidden_act", "attention_dropout",
     }
 )  # fmt: skip

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .config import MellumConfig, RopeConfig
     from .errors import CheckpointError, ConfigError, ModelError, PromptError
+    from .generation import generate, loglikelihood, stream
     from .model import Mellum
+    from .sampling import Sampling
 
 _HOMES = {
     "Mellum": "model",
@@ -21,9 +23,25 @@ _HOMES = {
     "ConfigError": "errors",
     "CheckpointError": "errors",
     "PromptError": "errors",
+    "Sampling": "sampling",
+    "generate": "generation",
+    "loglikelihood": "generation",
+    "stream": "generation",
 }
 
-__all__ = ["CheckpointError", "ConfigError", "Mellum", "MellumConfig", "ModelError", "PromptError", "RopeConfig"]
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "Mellum",
+    "MellumConfig",
+    "ModelError",
+    "PromptError",
+    "RopeConfig",
+    "Sampling",
+    "generate",
+    "loglikelihood",
+    "stream",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,7 @@ Shapes: N tokens, D hidden, E experts, X experts a token, F expert width, M = NÂ
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -68,6 +69,37 @@ def sort_by_expert(experts_NX: Tensor, num_experts: int) -> tuple[Tensor, Tensor
     return order // experts_NX.shape[1], rows.view(experts_NX.shape), torch.bincount(flat, minlength=num_experts)
 
 
+def sorted_experts(
+    x_ND: Tensor, experts_NX: Tensor, weights_NX: Tensor, gate_up_t: Sequence[Tensor], down_t: Sequence[Tensor]
+) -> tuple[Tensor, Tensor, Tensor, list[tuple[int, int, int]], Tensor]:
+    """The CPU path without a gradient: one product for each segment, written in place.
+
+    Args:
+        x_ND: Tokens.
+        experts_NX: Chosen experts.
+        weights_NX: Their weights.
+        gate_up_t: [D, 2F] of each expert.
+        down_t: [F, D] of each expert.
+
+    Returns:
+        output [N, D], and what a gradient needs: token of each row [M], row of each choice [N, X], segments, gate and
+        up before the activation [M, 2F].
+    """
+    token_M, rows_NX, counts = sort_by_expert(experts_NX, len(gate_up_t))
+    parts = segments(counts.tolist())
+    sizes = [end - begin for _, begin, end in parts]
+    x_MD = x_ND.index_select(0, token_M)
+    h_M2F = x_MD.new_empty(x_MD.shape[0], gate_up_t[0].shape[1])
+    for (expert, _, _), x, h in zip(parts, x_MD.split_with_sizes(sizes), h_M2F.split_with_sizes(sizes), strict=True):
+        torch.mm(x, gate_up_t[expert], out=h)
+    gate_MF, up_MF = h_M2F.chunk(2, -1)
+    act_MF = F.silu(gate_MF).mul_(up_MF)
+    y_MD = x_MD  # its rows have been read
+    for (expert, _, _), act, y in zip(parts, act_MF.split_with_sizes(sizes), y_MD.split_with_sizes(sizes), strict=True):
+        torch.mm(act, down_t[expert], out=y)
+    return combine(y_MD, rows_NX, weights_NX), token_M, rows_NX, parts, h_M2F
+
+
 class _SortedExperts(torch.autograd.Function):
     """The CPU path with its gradient written out.
 
@@ -79,20 +111,12 @@ class _SortedExperts(torch.autograd.Function):
     def forward(
         ctx: Any, x_ND: Tensor, experts_NX: Tensor, weights_NX: Tensor, gate_up: Tensor, down: Tensor
     ) -> Tensor:
-        token_M, rows_NX, counts = sort_by_expert(experts_NX, gate_up.shape[0])
-        parts = segments(counts.tolist())
-        x_MD = x_ND.index_select(0, token_M)
-        h_M2F = x_MD.new_empty(x_MD.shape[0], gate_up.shape[1])
-        for expert, begin, end in parts:
-            torch.mm(x_MD[begin:end], gate_up[expert].t(), out=h_M2F[begin:end])
-        gate_MF, up_MF = h_M2F.chunk(2, -1)
-        act_MF = F.silu(gate_MF).mul_(up_MF)
-        y_MD = torch.empty_like(x_MD)
-        for expert, begin, end in parts:
-            torch.mm(act_MF[begin:end], down[expert].t(), out=y_MD[begin:end])
+        gate_up_t = [weight.t() for weight in gate_up.unbind(0)]
+        down_t = [weight.t() for weight in down.unbind(0)]
+        out_ND, token_M, rows_NX, parts, h_M2F = sorted_experts(x_ND, experts_NX, weights_NX, gate_up_t, down_t)
         ctx.parts = parts
         ctx.save_for_backward(x_ND, token_M, rows_NX, weights_NX, gate_up, down, h_M2F)
-        return combine(y_MD, rows_NX, weights_NX)
+        return out_ND
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:

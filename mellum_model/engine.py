@@ -1,0 +1,461 @@
+"""Continuous batching: requests wait, join the batch as soon as a row is free, and leave it when they end.
+
+Rows 0 … n - 1 of the cache are those in use: the last row moves into a freed one, so every product is over live rows
+only. `step` does one unit of work (admit and decode, or draft and verify) and says what came of it; nothing here
+knows of threads or asyncio.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from .cache import KVCache
+from .config import MellumConfig
+from .decode import Decoder
+from .errors import ModelError, PromptError
+from .model import Mellum
+from .sampling import Sampling, accept, distribution, draw, residual
+from .text import TextStream
+
+Finish = Literal["stop", "length"]
+
+
+class TextCodec(Protocol):
+    """What the engine needs of a tokenizer."""
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text, special tokens in it recognised."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of ids, special tokens written out."""
+        ...
+
+
+@dataclass(slots=True)
+class Generated:
+    """What came of one request."""
+
+    tokens: list[int]
+    """New tokens, the one that ended generation included."""
+    finish: Finish = "length"
+    text: str | None = None
+    """Without the end token or stop string; None where there is no tokenizer."""
+    prompt_tokens: int = 0
+    logprobs: list[float] | None = field(default=None, compare=False)
+    top_logprobs: list[dict[int, float]] | None = field(default=None, compare=False)
+    drafted: int = field(default=0, compare=False)
+    """Tokens that the MTP head proposed."""
+    accepted: int = field(default=0, compare=False)
+    """Of these, the ones that stood."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """News of one request."""
+
+    index: int
+    """As `submit` numbered it."""
+    tokens: list[int]
+    text: str
+    """What can be shown by now: incomplete characters and possible beginnings of stop strings are held back."""
+    result: Generated | None = None
+    """Set on the last one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkTags:
+    """Ids that open and close reasoning."""
+
+    begin: int
+    end: int
+
+
+@dataclass(slots=True, eq=False)
+class _Row:
+    index: int
+    prompt: list[int]
+    sampling: Sampling
+    rng: random.Random
+    limit: int
+    out: Generated
+    text: TextStream | None
+    ends: frozenset[int]
+    thinking: bool
+    """Whether a `<think>` is open."""
+    thought: int
+    """Tokens within `<think>` so far; opening it again does not start the count anew."""
+    position: int = 0
+    """Tokens in the cache: where the next one goes."""
+    pending: int = 0
+    """Chosen, not yet in the cache."""
+    states: Tensor | None = None
+    """[m, D] trunk states whose next tokens are `follow`: what the MTP head has not read yet."""
+    follow: list[int] = field(default_factory=list)
+    done: bool = False
+
+
+class Engine:
+    """Generation for many requests at once."""
+
+    def __init__(
+        self,
+        model: Mellum,
+        *,
+        tokenizer: TextCodec | None = None,
+        max_batch: int = 32,
+        speculative: bool = False,
+        draft_length: int = 1,
+        prefill_tokens: int = 8192,
+        think: ThinkTags | None = None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            model: Its weights must stay in place while the engine lives (updates in place are seen).
+            tokenizer: For text prompts, text results and stop strings.
+            max_batch: Rows decoded together.
+            speculative: Draft with the MTP head.
+            draft_length: Tokens drafted a step; beyond the first the head reads its own output.
+            prefill_tokens: Prompt tokens computed together, padding included.
+            think: Ids of `<think>` and `</think>`; asked of the tokenizer where not given.
+
+        Raises:
+            ModelError: Speculation without an MTP head, or settings out of range.
+        """
+        if max_batch < 1 or draft_length < 1:
+            raise ModelError(f"max_batch {max_batch} and draft_length {draft_length} must be at least 1")
+        if speculative and model.mtp is None:
+            raise ModelError("speculative decoding needs an MTP head, and this model has none (num_mtp_layers is 0)")
+        self.model, self.tokenizer, self.max_batch = model, tokenizer, max_batch
+        self.drafts = draft_length if speculative else 0
+        self.prefill_tokens = prefill_tokens
+        self.think = think or _think_tags(tokenizer)
+        config: MellumConfig = model.config
+        self.config = config
+        # A ring must survive what is written ahead and taken back: the drafts, and the head's own run ahead of them.
+        slack = 2 * (self.drafts + 1) if self.drafts else 0
+        self.cache = KVCache(config, slack=slack, device=model.device, dtype=model.dtype)
+        self.decoder = Decoder(model, self.cache)
+        self.waiting: deque[_Row] = deque()
+        self.rows: list[_Row] = []
+        self._submitted = 0
+        self._deltas: list[Delta] = []
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is left to do."""
+        return bool(self.rows or self.waiting)
+
+    def submit(self, prompt: Sequence[int] | str, sampling: Sampling = Sampling()) -> int:  # noqa: B008 (frozen)
+        """Queue a request.
+
+        Returns:
+            Its number, counted from 0.
+
+        Raises:
+            PromptError: The prompt is empty, longer than the context, or holds ids that do not exist.
+        """
+        number = self._submitted
+        if isinstance(prompt, str):
+            if self.tokenizer is None:
+                raise PromptError(f"prompt {number} is text, and there is no tokenizer")
+            prompt = self.tokenizer.encode(prompt)
+        ids = [int(token) for token in prompt]
+        room = self.config.max_position_embeddings
+        if not ids:
+            raise PromptError(f"prompt {number} is empty")
+        if len(ids) >= room:
+            raise PromptError(
+                f"prompt {number} has {len(ids)} tokens; the context is {room} (max_position_embeddings) and must "
+                "leave room for one more"
+            )
+        if wrong := [token for token in ids if not 0 <= token < self.config.vocab_size]:
+            raise PromptError(f"prompt {number} holds token {wrong[0]}; the vocabulary has {self.config.vocab_size}")
+        if sampling.stop and self.tokenizer is None:
+            raise PromptError(f"prompt {number} has stop strings, and there is no tokenizer")
+        if sampling.thinking_budget is not None and self.think is None:
+            raise PromptError(f"prompt {number} has a thinking_budget, and no ids of <think> and </think> are known")
+        ends = set(sampling.stop_token_ids) | (set() if sampling.ignore_eos else set(self.config.eos_token_ids))
+        open_since = self._open_since(ids)
+        logprobs = None if sampling.logprobs is None else list[float]()
+        top = list[dict[int, float]]() if sampling.logprobs else None
+        self.waiting.append(
+            _Row(
+                index=number,
+                prompt=ids,
+                sampling=sampling,
+                rng=random.Random(sampling.seed),
+                limit=min(sampling.max_new_tokens, room - len(ids)),
+                out=Generated([], prompt_tokens=len(ids), logprobs=logprobs, top_logprobs=top),
+                text=None if self.tokenizer is None else TextStream(self.tokenizer.decode, sampling.stop),
+                ends=frozenset(ends),
+                thinking=open_since is not None,
+                thought=open_since or 0,
+            )
+        )
+        self._submitted += 1
+        return number
+
+    @torch.inference_mode()
+    def cancel(self, index: int) -> None:
+        """Drop a request; nothing more is heard of it."""
+        self.waiting = deque(row for row in self.waiting if row.index != index)
+        for row in self.rows:
+            if row.index == index:
+                row.done = True
+        self._retire()
+
+    @torch.inference_mode()
+    def step(self) -> list[Delta]:
+        """Admit what fits, then produce at least one token for each row."""
+        self._deltas = []
+        self._admit()
+        if self.rows:
+            if self.drafts:
+                self._speculate()
+            else:
+                self._decode()
+            self._retire()
+        return self._deltas
+
+    def _open_since(self, ids: list[int]) -> int | None:
+        """Tokens since a `<think>` that the prompt leaves open."""
+        if self.think is None:
+            return None
+        for back, token in enumerate(reversed(ids)):
+            if token == self.think.end:
+                return None
+            if token == self.think.begin:
+                return back
+        return None
+
+    # -- prompts ------------------------------------------------------------------------------------------------
+
+    def _admit(self) -> None:
+        while self.waiting and len(self.rows) < self.max_batch:
+            group: list[_Row] = []
+            longest = 0
+            while self.waiting and len(self.rows) + len(group) < self.max_batch:
+                longest = max(longest, len(self.waiting[0].prompt))
+                if group and longest * (len(group) + 1) > self.prefill_tokens:
+                    break
+                group.append(self.waiting.popleft())
+            self._prefill(group)
+            self._retire()
+
+    def _prefill(self, group: list[_Row]) -> None:
+        """Run whole prompts, fill the cache, choose each one's first token."""
+        lengths = [len(row.prompt) for row in group]
+        longest = max(lengths)
+        places = list(range(len(self.rows), len(self.rows) + len(group)))
+        self._reserve(len(self.rows) + len(group), longest)
+        ids = torch.tensor([row.prompt + [0] * (longest - len(row.prompt)) for row in group], device=self.model.device)
+        kept: list[tuple[Tensor, Tensor]] = []
+        hidden = self.model.trunk(ids, kept=kept).hidden
+        self.cache.fill(places, lengths, kept)
+        if self.drafts and longest > 1:
+            kept = []
+            self.model.mtp_hidden(ids, hidden, kept=kept)
+            self.cache.fill(places, [length - 1 for length in lengths], kept, first_layer=self.config.num_hidden_layers)
+        last = hidden[torch.arange(len(group)), [length - 1 for length in lengths]]
+        logits = self.model.head(last)
+        chosen = self._choose(logits, group)
+        self.rows.extend(group)
+        for index, row in enumerate(group):
+            row.position = len(row.prompt)
+            row.states = last[index : index + 1]
+            self._commit(row, [chosen[index]], logits[index : index + 1])
+
+    def _reserve(self, rows: int, tokens: int) -> None:
+        if rows > self.cache.rows:
+            rows = min(self.max_batch, max(rows, min(2 * self.cache.rows, rows + 16)))
+        self.cache.reserve(rows, tokens + 2 * (self.drafts + 1))
+
+    # -- tokens -------------------------------------------------------------------------------------------------
+
+    def _choose(self, logits: Tensor, rows: list[_Row]) -> list[int]:
+        """The next token of each row, from logits [B, V]."""
+        if all(row.sampling.greedy for row in rows):
+            greedy: list[int] = logits.argmax(-1).tolist()
+            return greedy
+        probabilities = distribution(logits, [row.sampling for row in rows])
+        drawn: list[int] = draw(probabilities, [row.rng.random() for row in rows]).tolist()
+        return drawn
+
+    def _decode(self) -> None:
+        positions = [row.position for row in self.rows]
+        self._reserve(len(self.rows), max(positions) + 1)
+        tokens = torch.tensor([[row.pending] for row in self.rows], device=self.model.device)
+        logits = self.model.head(self.decoder.step(tokens, positions)[:, 0])
+        chosen = self._choose(logits, self.rows)
+        for index, row in enumerate(self.rows):
+            row.position += 1
+            self._commit(row, [chosen[index]], logits[index : index + 1])
+
+    def _speculate(self) -> None:
+        """Draft, verify all drafts in one step, keep the accepted ones and the token after them."""
+        rows = self.rows
+        drafts, draft_probabilities = self._draft()
+        positions = [row.position for row in rows]
+        self._reserve(len(rows), max(positions) + 1 + self.drafts)
+        pending = torch.tensor([[row.pending] for row in rows], device=self.model.device)
+        hidden = self.decoder.step(torch.cat((pending, drafts), 1), positions)  # [B, k + 1, D]
+        logits = self.model.head(hidden)
+        proposed: list[list[int]] = drafts.tolist()
+        if draft_probabilities is None:
+            best: list[list[int]] = logits.argmax(-1).tolist()
+            outcomes = [_greedy_outcome(drafted, wanted) for drafted, wanted in zip(proposed, best, strict=True)]
+        else:
+            flat = [row.sampling for row in rows for _ in range(self.drafts + 1)]
+            target = distribution(logits.flatten(0, 1), flat).view(logits.shape)
+            outcomes = [
+                _sampled_outcome(row.rng, proposed[index], target[index], draft_probabilities[index])
+                for index, row in enumerate(rows)
+            ]
+        for index, row in enumerate(rows):
+            row.out.drafted += self.drafts
+            row.out.accepted += len(outcomes[index]) - 1
+            row.states = hidden[index]
+            row.position += self._commit(row, outcomes[index], logits[index])
+
+    def _draft(self) -> tuple[Tensor, Tensor | None]:
+        """Tokens [B, k] of the MTP head, and what they were drawn from, [B, k, V] (None if every row is greedy)."""
+        rows, device = self.rows, self.model.device
+        greedy = all(row.sampling.greedy for row in rows)
+        settings = [row.sampling for row in rows]
+        pairs = [len(row.follow) for row in rows]
+        width = max(pairs)
+        starts = [row.position - count for row, count in zip(rows, pairs, strict=True)]
+        self._reserve(len(rows), max(starts) + width + self.drafts)
+        tokens = torch.tensor([row.follow + [0] * (width - len(row.follow)) for row in rows], device=device)
+        states = torch.stack([_padded(row.states, count, width) for row, count in zip(rows, pairs, strict=True)])
+        hidden = self.decoder.mtp_step(tokens, states, starts)
+        hidden = hidden[torch.arange(len(rows), device=device), torch.tensor(pairs, device=device) - 1]
+        found: list[Tensor] = []
+        drawn_from: list[Tensor] = []
+        for ahead in range(self.drafts):
+            if ahead:
+                at = [row.position + ahead - 1 for row in rows]
+                hidden = self.decoder.mtp_step(found[-1][:, None], hidden[:, None], at)[:, 0]
+            logits = self.model.head(hidden)
+            if greedy:
+                found.append(logits.argmax(-1))
+            else:
+                probabilities = distribution(logits, settings)
+                drawn_from.append(probabilities)
+                found.append(draw(probabilities, [row.rng.random() for row in rows]))
+        return torch.stack(found, 1), None if greedy else torch.stack(drawn_from, 1)
+
+    def _commit(self, row: _Row, tokens: list[int], logits: Tensor) -> int:
+        """Append chosen tokens, until one of them ends the row or the thinking budget puts another in its place.
+
+        Args:
+            row: The row.
+            tokens: Chosen in this order.
+            logits: [m, V], m ≥ len(tokens): what each was chosen from.
+
+        Returns:
+            How many were kept.
+        """
+        kept: list[int] = []
+        out = row.out
+        for token in tokens:
+            forced = self._forced(row)
+            token = token if forced is None else forced
+            kept.append(token)
+            out.tokens.append(token)
+            if out.logprobs is not None:
+                self._log(row, token, logits[len(kept) - 1])
+            if self.think is not None:
+                row.thought += row.thinking
+                row.thinking = token == self.think.begin or (row.thinking and token != self.think.end)
+            if token in row.ends or (row.text is not None and row.text.push(token)):
+                row.done, out.finish = True, "stop"
+            elif len(out.tokens) >= row.limit:
+                row.done, out.finish = True, "length"
+            if row.done or forced is not None:
+                break
+        row.pending, row.follow = kept[-1], kept
+        shown = ""
+        if row.text is not None:
+            shown = row.text.take(final=row.done)
+            if row.done:
+                out.text = row.text.text
+        self._deltas.append(Delta(row.index, kept, shown, out if row.done else None))
+        return len(kept)
+
+    def _forced(self, row: _Row) -> int | None:
+        budget = row.sampling.thinking_budget
+        if self.think is None or budget is None or not row.thinking or row.thought < budget:
+            return None
+        return self.think.end
+
+    def _log(self, row: _Row, token: int, logits: Tensor) -> None:
+        scores = logits.float().log_softmax(-1)
+        if row.out.logprobs is not None:
+            row.out.logprobs.append(float(scores[token]))
+        if row.out.top_logprobs is not None and row.sampling.logprobs:
+            best = scores.topk(min(row.sampling.logprobs, scores.numel()))
+            row.out.top_logprobs.append(dict(zip(best.indices.tolist(), best.values.tolist(), strict=True)))
+
+    def _retire(self) -> None:
+        """Free the rows that are done: the last row moves into the gap."""
+        place = 0
+        while place < len(self.rows):
+            if not self.rows[place].done:
+                place += 1
+                continue
+            last = self.rows.pop()
+            if place < len(self.rows):
+                self.cache.move(len(self.rows), place, last.position)
+                self.rows[place] = last
+
+
+def _greedy_outcome(drafted: list[int], wanted: list[int]) -> list[int]:
+    """Drafts as long as they are what greedy decoding wants, then the first token that they are not."""
+    count = 0
+    while count < len(drafted) and drafted[count] == wanted[count]:
+        count += 1
+    return wanted[: count + 1]
+
+
+def _sampled_outcome(rng: random.Random, drafted: list[int], target: Tensor, draft: Tensor) -> list[int]:
+    """Accepted drafts and the token after them, distributed exactly as plain sampling would.
+
+    Args:
+        rng: The request's own.
+        drafted: k tokens.
+        target: [k + 1, V].
+        draft: [k, V].
+    """
+    kept: list[int] = []
+    for place, token in enumerate(drafted):
+        if not accept(target[place], draft[place], token, rng.random()):
+            left = residual(target[place], draft[place])
+            return [*kept, int(draw(left[None], [rng.random()]))]
+        kept.append(token)
+    return [*kept, int(draw(target[len(drafted)][None], [rng.random()]))]
+
+
+def _padded(states: Tensor | None, count: int, width: int) -> Tensor:
+    if states is None:
+        raise RuntimeError("a row was decoded before its prompt")
+    if states.shape[0] >= width:
+        return states[:width]  # rows beyond `count` are never read
+    return torch.cat((states[:count], states.new_zeros(width - count, states.shape[1])))
+
+
+def _think_tags(tokenizer: TextCodec | None) -> ThinkTags | None:
+    """Ids of `<think>` and `</think>`, if the tokenizer has each as one token."""
+    if tokenizer is None:
+        return None
+    begin, end = tokenizer.encode("<think>"), tokenizer.encode("</think>")
+    return ThinkTags(begin[0], end[0]) if len(begin) == len(end) == 1 else None

@@ -1,0 +1,283 @@
+"""Generation: cached equals uncached, batched equals single, speculative equals plain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from small_models import CONFIGS, TINY, build, in_transformers, tokens
+
+from mellum_model import Mellum, MellumConfig, ModelError, PromptError, Sampling, generate, loglikelihood, stream
+from mellum_model.cache import KVCache, kv_bytes
+from mellum_model.decode import Decoder
+from mellum_model.engine import Engine, ThinkTags
+
+
+def uncached_greedy(model: Mellum, prompt: Sequence[int], count: int) -> list[int]:
+    ids = list(prompt)
+    with torch.no_grad():
+        for _ in range(count):
+            ids.append(int(model(torch.tensor([ids]))[0, -1].argmax()))
+    return ids[len(prompt) :]
+
+
+def prompts_of(config: MellumConfig, *lengths: int) -> list[list[int]]:
+    return [tokens(config, length, seed=seed).tolist() for seed, length in enumerate(lengths)]
+
+
+class Letters:
+    """A tokenizer of one character an id."""
+
+    def encode(self, text: str) -> list[int]:
+        return [ord(letter) - 32 for letter in text]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return "".join(chr(token + 32) for token in ids)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("slack", [0, 4])
+def test_cached_logits_are_the_uncached_ones(name: str, slack: int) -> None:
+    """Rows of different lengths, one or three tokens a step, across the window, with tokens taken back."""
+    model = build(CONFIGS[name])
+    ids = tokens(model.config, 3, 40)
+    cache = KVCache(model.config, slack=slack, dtype=torch.float32)
+    cache.reserve(3, 40)
+    decoder = Decoder(model, cache)
+    positions = [3, 9, 14]
+    with torch.no_grad():
+        full = model(ids)
+        for row, length in enumerate(positions):
+            kept: list[tuple[torch.Tensor, torch.Tensor]] = []
+            model.trunk(ids[row : row + 1, :length], kept=kept)
+            cache.fill([row], [length], kept)
+        for turn in range(20):
+            width = 3 if slack and turn % 2 else 1
+            if max(positions) + width > 40:
+                break
+            step = torch.stack([ids[row, place : place + width] for row, place in enumerate(positions)])
+            logits = model.head(decoder.step(step, positions))
+            for row, place in enumerate(positions):
+                torch.testing.assert_close(logits[row], full[row, place : place + width], atol=1e-5, rtol=0)
+            positions = [place + 1 + row % width for row, place in enumerate(positions)]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_greedy_batches_with_continuous_admission_are_the_uncached_model(name: str) -> None:
+    model = build(CONFIGS[name])
+    prompts = prompts_of(model.config, 3, 17, 1, 9, 30)
+    settings = [Sampling(max_new_tokens=count) for count in (12, 3, 20, 7, 15)]
+    results = generate(model, prompts, settings, max_batch=2)
+    for prompt, setting, result in zip(prompts, settings, results, strict=True):
+        assert result.tokens == uncached_greedy(model, prompt, setting.max_new_tokens)
+        assert result.finish == "length" and result.prompt_tokens == len(prompt)
+
+
+@pytest.mark.parametrize("draft_length", [1, 3])
+@pytest.mark.parametrize("name", ["mtp", "mtp_full"])
+def test_speculative_greedy_is_plain_greedy(name: str, draft_length: int) -> None:
+    model = build(CONFIGS[name])
+    prompts = prompts_of(model.config, 3, 17, 1, 9, 30)
+    settings = [Sampling(max_new_tokens=count) for count in (12, 3, 40, 7, 15)]
+    plain = generate(model, prompts, settings, max_batch=3)
+    drafted = generate(model, prompts, settings, max_batch=3, speculative=True, draft_length=draft_length)
+    assert drafted == plain
+    assert sum(result.drafted for result in drafted) > 0
+
+
+def copycat() -> Mellum:
+    """A model with an MTP head that nearly always agrees: attention and experts add next to nothing, so the next token
+    depends on the present one alone, and the head is given the same map twice over."""
+    model = build(CONFIGS["mtp"])
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "o_proj" in name or "down_proj" in name:
+                parameter.mul_(0.02)
+            if "norm" in name and "self_attn" not in name:
+                parameter.fill_(1.0)
+        assert model.mtp is not None
+        hidden = model.config.hidden_size
+        model.mtp.fc.weight.zero_()
+        model.mtp.fc.weight[:, :hidden] = torch.eye(hidden)
+    return model
+
+
+@pytest.mark.parametrize("draft_length", [1, 2])
+def test_accepted_drafts_keep_the_text_and_are_counted(draft_length: int) -> None:
+    model = copycat()
+    prompts = prompts_of(model.config, 5, 11, 2)
+    plain = generate(model, prompts, max_new_tokens=30)
+    drafted = generate(model, prompts, max_new_tokens=30, speculative=True, draft_length=draft_length)
+    assert drafted == plain
+    accepted, proposed = (sum(getattr(result, name) for result in drafted) for name in ("accepted", "drafted"))
+    assert accepted / proposed > 0.5
+
+
+def test_transformers_greedy_and_mtp_generation_are_ours(tmp_path: Path) -> None:
+    model = copycat()
+    theirs = in_transformers(model, tmp_path)
+    for prompt in prompts_of(model.config, 6, 12):
+        ids = torch.tensor([prompt])
+        options = {"max_new_tokens": 25, "do_sample": False, "attention_mask": torch.ones_like(ids)}
+        plain = theirs.generate(ids, **options)[0, len(prompt) :].tolist()
+        drafted = theirs.generate(ids, use_mtp=True, **options)[0, len(prompt) :].tolist()
+        ours = generate(model, prompt, max_new_tokens=25, speculative=True)[0]
+        assert ours.tokens == plain == drafted
+
+
+def test_an_end_token_within_an_accepted_run_ends_it() -> None:
+    model = copycat()
+    prompt = prompts_of(model.config, 5)[0]
+    plain = generate(model, prompt, max_new_tokens=30)[0].tokens
+    for place in (4, 5, 6):
+        end = plain[place]
+        expected = plain[: plain.index(end) + 1]
+        for speculative in (False, True):
+            got = generate(model, prompt, max_new_tokens=30, stop_token_ids=(end,), speculative=speculative)[0]
+            assert got.tokens == expected and got.finish == "stop"
+
+
+def test_sampling_depends_on_the_seed_and_not_on_the_batch() -> None:
+    model = build(TINY)
+    prompts = prompts_of(model.config, 4, 8, 6)
+    settings = [Sampling(max_new_tokens=12, temperature=1.0, top_p=0.9, seed=seed) for seed in range(3)]
+    together = generate(model, prompts, settings)
+    alone = [generate(model, [prompt], [one])[0] for prompt, one in zip(prompts, settings, strict=True)]
+    assert together == alone
+    assert generate(model, prompts[0], max_new_tokens=12, temperature=1.0, seed=7)[0] != together[0]
+
+
+def test_logprobs_are_the_models_own() -> None:
+    model = build(CONFIGS["mtp"])
+    prompt = prompts_of(model.config, 6)[0]
+    for speculative in (False, True):
+        got = generate(
+            model, prompt, max_new_tokens=9, temperature=0.7, top_k=5, logprobs=3, seed=3, speculative=speculative
+        )[0]
+        with torch.no_grad():
+            scores = model(torch.tensor([prompt + got.tokens]))[0, len(prompt) - 1 : -1].log_softmax(-1)
+        expected = scores.gather(1, torch.tensor(got.tokens)[:, None])[:, 0]
+        torch.testing.assert_close(torch.tensor(got.logprobs), expected, atol=1e-5, rtol=0)
+        assert got.top_logprobs is not None and len(got.top_logprobs) == 9
+        for best, row in zip(got.top_logprobs, scores, strict=True):
+            assert list(best) == row.topk(3).indices.tolist()
+
+
+def test_loglikelihood_is_the_sum_of_the_models_own() -> None:
+    model = build(TINY)
+    pairs = [(prompts_of(TINY, 5)[0], [3, 4, 5]), ([1], [2]), ([7, 8, 9], []), ([3], list(range(20)))]
+    got = loglikelihood(model, pairs, batch_tokens=30)
+    for (context, continuation), result in zip(pairs, got, strict=True):
+        with torch.no_grad():
+            scores = model(torch.tensor([context + continuation]))[0].log_softmax(-1)
+        expected = [float(scores[len(context) - 1 + i, token]) for i, token in enumerate(continuation)]
+        assert result.logprob == pytest.approx(sum(expected), abs=1e-5)
+        assert result.token_logprobs == pytest.approx(expected, abs=1e-5)
+    best = generate(model, pairs[0][0], max_new_tokens=4)[0].tokens
+    assert loglikelihood(model, [(pairs[0][0], best)])[0].greedy
+    assert not loglikelihood(model, [(pairs[0][0], [*best[:3], (best[3] + 1) % 97])])[0].greedy
+
+
+@pytest.mark.parametrize("speculative", [False, True])
+def test_a_stop_string_ends_the_text_before_it(speculative: bool) -> None:
+    model = copycat()
+    prompt = prompts_of(model.config, 5)[0]
+    codec = Letters()
+    whole = generate(model, prompt, max_new_tokens=20, tokenizer=codec)[0]
+    assert whole.text is not None
+    stop = whole.text[4:7]
+    got = generate(model, prompt, max_new_tokens=20, tokenizer=codec, stop=(stop,), speculative=speculative)[0]
+    assert got.text == whole.text[: whole.text.index(stop)]
+    assert got.finish == "stop"
+    assert codec.decode(got.tokens).endswith(stop)
+
+
+def test_streaming_gives_the_text_in_pieces_and_holds_stop_strings_back() -> None:
+    model = build(TINY)
+    prompts = prompts_of(model.config, 5, 9)
+    codec = Letters()
+    whole = generate(model, prompts, max_new_tokens=15, tokenizer=codec)
+    assert whole[0].text is not None
+    stop = (whole[0].text[8:11],)
+    ended = generate(model, prompts, max_new_tokens=15, tokenizer=codec, stop=stop)
+    pieces: dict[int, str] = {0: "", 1: ""}
+    ids: dict[int, list[int]] = {0: [], 1: []}
+    for delta in stream(model, prompts, max_new_tokens=15, tokenizer=codec, stop=stop):
+        pieces[delta.index] += delta.text
+        ids[delta.index] += delta.tokens
+    assert [pieces[0], pieces[1]] == [result.text for result in ended]
+    assert [ids[0], ids[1]] == [result.tokens for result in ended]
+
+
+@pytest.mark.parametrize("speculative", [False, True])
+def test_a_thinking_budget_closes_the_reasoning(speculative: bool) -> None:
+    model = build(CONFIGS["mtp"])
+    think = ThinkTags(50, 51)
+    engine = Engine(model, think=think, speculative=speculative)
+    for prompt in ([5, 6, 50], [5, 6, 50, 7], [50, 7, 51], [5, 6]):
+        engine.submit(prompt, Sampling(max_new_tokens=14, thinking_budget=5))
+    results = {}
+    while engine.busy:
+        results.update({delta.index: delta.result.tokens for delta in engine.step() if delta.result is not None})
+    assert results[0].index(51) <= 5 and results[1].index(51) <= 4
+    # What follows is what the model says after the forced tag.
+    assert results[0][6:] == uncached_greedy(model, [5, 6, 50, *results[0][:6]], 8)
+    assert results[2] == uncached_greedy(model, [50, 7, 51], 14)
+
+
+def test_cancelled_requests_are_not_heard_of_again() -> None:
+    model = build(TINY)
+    engine = Engine(model, max_batch=2)
+    prompts = prompts_of(model.config, 4, 7, 5)
+    for prompt in prompts:
+        engine.submit(prompt, Sampling(max_new_tokens=8))
+    engine.step()
+    engine.cancel(0)
+    results = {}
+    while engine.busy:
+        results.update({delta.index: delta.result.tokens for delta in engine.step() if delta.result is not None})
+    assert results == {index: uncached_greedy(model, prompts[index], 8) for index in (1, 2)}
+
+
+def test_generation_ends_at_the_context() -> None:
+    model = build(TINY)
+    got = generate(model, tokens(TINY, 505).tolist(), max_new_tokens=50)[0]
+    assert len(got.tokens) == 512 - 505 and got.finish == "length"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        ([], "prompt 1 is empty"),
+        ([1] * 512, "prompt 1 has 512 tokens; the context is 512"),
+        ([1, 97], "prompt 1 holds token 97; the vocabulary has 97"),
+        ("text", "prompt 1 is text, and there is no tokenizer"),
+    ],
+)
+def test_bad_prompts_are_named(prompt: list[int] | str, message: str) -> None:
+    with pytest.raises(PromptError, match=message):
+        generate(build(TINY), [[1], prompt])  # type: ignore[list-item]
+
+
+def test_bad_settings_are_named() -> None:
+    model = build(TINY)
+    for options, message in (
+        ({"temperature": -1}, "temperature: -1 is out of range"),
+        ({"top_p": 0}, "top_p: 0 is out of range"),
+        ({"beams": 2}, "unknown option beams"),
+        ({"speculative": True}, "needs an MTP head"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            generate(model, [1, 2], **options)  # type: ignore[arg-type]
+    with pytest.raises(PromptError, match="longer than the context of 512"):
+        model(tokens(TINY, 1, 513))
+
+
+def test_cache_bytes_are_the_published_figure() -> None:
+    config = MellumConfig.mellum2_12b()
+    assert kv_bytes(config, 131_072) == 1_923_088_384
+    cache = KVCache(config, device="meta", dtype=torch.bfloat16)
+    cache.reserve(1, 131_072)
+    assert cache.nbytes == 1_923_088_384

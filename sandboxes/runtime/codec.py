@@ -12,18 +12,25 @@ Deterministic: equal values of equal types give equal bytes, dicts in insertion 
 
 from __future__ import annotations
 
-import marshal
+import builtins
 import struct
 import sys
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
+from marshal import dumps
+from marshal import loads as _read
+from struct import Struct
 from typing import Any
+
+__builtins__ = dict(vars(builtins))  # type: ignore[assignment]  # ours alone: a candidate may replace names
 
 MAX_DEPTH = 1000
 """Containers within containers. Enough for any answer; marshal's own cap is 2000."""
 MAX_NODES = 4_000_000
 """Values in one message, where a candidate's bytes are decoded on the host."""
 VERSION = 2
+
+_U32, _I32 = Struct("<I"), Struct("<i")
 
 SCALARS = frozenset({type(None), bool, int, float, complex, str, bytes})
 CONTAINERS = frozenset({list, tuple, dict, set, frozenset})
@@ -89,7 +96,7 @@ def encode(value: Any, opaque: Opaque = refuse, max_nodes: int = 50_000_000) -> 
     """
     if is_plain(value):
         try:
-            return marshal.dumps(value, VERSION)
+            return dumps(value, VERSION)
         except ValueError:
             raise TooBig("the value is nested too deeply or too large") from None
     return _encode_mixed(value, opaque, max_nodes)
@@ -98,7 +105,6 @@ def encode(value: Any, opaque: Opaque = refuse, max_nodes: int = 50_000_000) -> 
 def _encode_mixed(value: Any, opaque: Opaque, max_nodes: int) -> bytes:
     from sandboxes.runtime import extras
 
-    dumps = marshal.dumps
     out: list[bytes] = []
     stack: list[tuple[Iterator[Any], bytes]] = [(iter((value,)), b"")]
     while stack:
@@ -119,7 +125,7 @@ def _encode_mixed(value: Any, opaque: Opaque, max_nodes: int) -> bytes:
                     stack.append((iter((extra[1],)), b""))
                     break
                 if builtin is None:
-                    out.append(b"H" + struct.pack("<I", opaque(item)))
+                    out.append(b"H" + _U32.pack(opaque(item)))
                     continue
                 item = extras.flatten(item, builtin)
                 kind = builtin
@@ -130,7 +136,7 @@ def _encode_mixed(value: Any, opaque: Opaque, max_nodes: int) -> bytes:
                 out.append(b"{")
                 stack.append((chain.from_iterable(item.items()), b"0"))
             else:
-                out.append(_HEADS[kind] + struct.pack("<i", len(item)))
+                out.append(_HEADS[kind] + _I32.pack(len(item)))
                 stack.append((iter(item), b""))
             break
         else:
@@ -147,11 +153,11 @@ _HEADS: dict[type, bytes] = {list: b"[", tuple: b"(", set: b"<", frozenset: b">"
 def encode_pieces(value: Any, opaque: Opaque = refuse, piece: int = 16384) -> Iterator[bytes]:
     """`encode` in pieces, for a long list or tuple of plain values: the whole never stands in memory twice."""
     if type(value) in (list, tuple) and len(value) > 4 * piece and is_plain(value):
-        yield _HEADS[type(value)] + struct.pack("<i", len(value))
+        yield _HEADS[type(value)] + _I32.pack(len(value))
         items = iter(value)
         try:
             while part := tuple(islice(items, piece)):
-                yield marshal.dumps(part, VERSION)[5:]
+                yield dumps(part, VERSION)[5:]
         except ValueError:
             raise TooBig("the value is nested too deeply or too large") from None
     else:
@@ -164,7 +170,7 @@ def encode_pieces(value: Any, opaque: Opaque = refuse, piece: int = 16384) -> It
 def loads(data: bytes) -> Any:
     """Read *trusted* bytes: C speed where they are plain."""
     try:
-        return marshal.loads(data)
+        return _read(data)
     except (ValueError, EOFError, TypeError):
         return decode(data, max_nodes=sys.maxsize)
 
@@ -205,7 +211,7 @@ def _decode(data: bytes, handle: Callable[[int], Any] | None, max_nodes: int) ->
     # One entry a container that is being read: tag, how many items are still to come (-1: until "0"), its items.
     stack: list[tuple[int, list[Any]]] = []
     wanted: list[int] = []
-    u32 = struct.Struct("<I").unpack_from
+    u32 = _U32.unpack_from
     while True:
         if pos >= size:
             raise CodecError("the value ends too early")
@@ -349,5 +355,5 @@ def _long(data: bytes, pos: int) -> tuple[int, int]:
     high = data[pos + 5 : end : 2]
     if max(high) > 0x7F or data[end - 2 : end] == b"\0\0":
         raise CodecError("malformed int")
-    value: int = marshal.loads(b"l" + data[pos:end])
+    value: int = _read(b"l" + data[pos:end])
     return value, end

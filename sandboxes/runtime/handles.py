@@ -1,0 +1,121 @@
+"""What stands in the judge for things that stay in the arena. Nothing can be learnt from a handle but that it is there.
+
+A handle is an object of the candidate's own making: were `==`, truth or an attribute of it asked of the candidate, a
+wrong program would answer what the test wants to hear. So every use in test code, other than passing it to a further
+call, spoils the test, for good, even if the test swallows the exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+
+class Stop(BaseException):
+    """Ends the test that runs. No `Exception`, and what ended it sticks to the `State`, so swallowing it is no use."""
+
+
+class State:
+    """What has put an end to the test that runs, beside its own assertions: the first cause counts."""
+
+    def __init__(self) -> None:
+        self.kind = ""
+        self.reason = ""
+
+    def stop(self, kind: str, reason: str) -> NoReturn:
+        """End the test.
+
+        Args:
+            kind: `spoiled` (a handle was used), `gone` (the arena has ended), `tampered` (a malformed reply), or
+                `broken` (the test itself cannot be judged here).
+            reason: A line for a person.
+        """
+        if not self.kind:
+            self.kind, self.reason = kind, reason
+        raise Stop(reason)
+
+
+_DUNDERS = """
+    eq ne lt le gt ge hash bool len str repr bytes format iter next reversed contains getitem setitem delitem missing
+    call enter exit aenter aexit aiter anext await length_hint
+    add sub mul matmul truediv floordiv mod divmod pow lshift rshift and xor or
+    radd rsub rmul rmatmul rtruediv rfloordiv rmod rdivmod rpow rlshift rrshift rand rxor ror
+    iadd isub imul imatmul itruediv ifloordiv imod ipow ilshift irshift iand ixor ior
+    neg pos abs invert int float complex index round trunc floor ceil
+    setattr delattr dir instancecheck subclasscheck copy deepcopy reduce reduce_ex sizeof fspath get set delete
+"""
+
+
+class Handle:
+    """An object in the arena."""
+
+    __slots__ = ("_number", "_state")
+
+    def __init__(self, number: int, state: State) -> None:
+        object.__setattr__(self, "_number", number)
+        object.__setattr__(self, "_state", state)
+
+    def __getattribute__(self, name: str) -> Any:
+        object.__getattribute__(self, "_state").stop(
+            "spoiled", f"the test asks an object of the candidate's for .{name}"
+        )
+
+
+def _spoiling(name: str) -> Any:
+    def method(self: Handle, *args: Any, **kwargs: Any) -> Any:
+        state: State = object.__getattribute__(self, "_state")
+        state.stop("spoiled", f"the test uses an object of the candidate's by {name}")
+
+    return method
+
+
+for _name in _DUNDERS.split():
+    setattr(Handle, f"__{_name}__", _spoiling(f"__{_name}__"))
+
+
+def number_of(handle: Handle) -> int:
+    """The handle's number in the arena."""
+    number: int = object.__getattribute__(handle, "_number")
+    return number
+
+
+class Proxy(Handle):
+    """Something of the candidate's by its name. It can be called, and passed to a further call."""
+
+    __slots__ = ("_call", "_name")
+
+    def __init__(self, name: str, call: Callable[[str, tuple[Any, ...], dict[str, Any]], Any], state: State) -> None:
+        super().__init__(-1, state)
+        object.__setattr__(self, "_name", name)
+        object.__setattr__(self, "_call", call)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it, in the arena."""
+        return object.__getattribute__(self, "_call")(object.__getattribute__(self, "_name"), args, kwargs)
+
+
+def name_of(proxy: Proxy) -> str:
+    """The name that the proxy stands for."""
+    name: str = object.__getattribute__(proxy, "_name")
+    return name
+
+
+class CandidateError(Exception):
+    """An exception of a class that only the candidate knows; its subclasses carry the class's name."""
+
+
+def exception(body: bytes) -> Exception:
+    """The exception that crossed as name and message: of the builtin class of that name, else a `CandidateError`."""
+    import builtins
+
+    name, _, message = body.decode("utf-8", "replace").partition("\0")
+    kind = vars(builtins).get(name)
+    if isinstance(kind, type) and issubclass(kind, Exception):
+        try:
+            error = kind(message)
+        except TypeError:  # UnicodeDecodeError and its like want more
+            error = CandidateError(f"{name}: {message}")
+    else:
+        error = type(name if name.isidentifier() else "CandidateError", (CandidateError,), {})(message)
+    error.__mellum_crossed__ = True  # type: ignore[attr-defined]
+    return error

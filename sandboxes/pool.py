@@ -153,6 +153,9 @@ class SandboxPool:
         if self._closed:
             raise SandboxError("the sandbox is closed")
         crew = self._crews[role]
+        for dead in [worker for worker in crew.idle if not worker.channel.alive]:
+            crew.idle.remove(dead)  # died while it rested: nobody's answer did that
+            self._replace(dead)
         if crew.idle and not crew.waiting:
             worker = _best(crew.idle, memory_mb)
         else:

@@ -51,6 +51,11 @@ class Channel(Protocol):
         ...
 
     @property
+    def alive(self) -> bool:
+        """Whether its stream still stood when last heard of; a dead one is not given to a session."""
+        ...
+
+    @property
     def confinement(self) -> Confinement:
         """What to tell the supervisor."""
         ...

@@ -107,6 +107,11 @@ class DockerChannel:
         return str(self._container.short_id)
 
     @property
+    def alive(self) -> bool:
+        """Whether the stream stands."""
+        return not self._dead and self._inflow.alive
+
+    @property
     def confinement(self) -> Confinement:
         """What to tell the supervisor."""
         return self._confinement

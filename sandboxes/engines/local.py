@@ -63,6 +63,11 @@ class LocalChannel:
         return str(self._process.pid)
 
     @property
+    def alive(self) -> bool:
+        """Whether the stream stands."""
+        return not self._dead and self._inflow.alive
+
+    @property
     def confinement(self) -> Confinement:
         """What to tell the supervisor."""
         return self._confinement

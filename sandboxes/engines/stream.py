@@ -49,6 +49,11 @@ class Inflow(asyncio.Protocol):
         """There is room again."""
         self._room.set()
 
+    @property
+    def alive(self) -> bool:
+        """Whether neither side has closed the stream, as far as is known."""
+        return self.transport is not None and not self.transport.is_closing() and not self.reader.at_eof()
+
     async def write(self, data: bytes) -> None:
         """Write, and wait while there is no room."""
         if self.transport is None or self.transport.is_closing():

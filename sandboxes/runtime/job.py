@@ -39,7 +39,6 @@ class Job:
         self.status = 0
         self.main_cpu = 0.0
         self.orphan_cpu = 0.0
-        self.live_cpu = 0.0
         self.peak_kb = 0
         self.oom_kills = 0
         self.group_cpu: float | None = None
@@ -49,6 +48,7 @@ class Job:
         self.closed = now
         self.wake_at = now + FIRST_TICK_S
         self.beat_at = now + frames.BEAT_S
+        self.hold_until = 0.0
         self.alive = False
         self.busy = False
         self.sweeps = 0
@@ -116,9 +116,12 @@ class Job:
 
     def breach(self, meter: Meter, now: float) -> int | None:
         """Measure the live tree; the end to put to it, if it is over a limit."""
-        self.live_cpu, private, largest = meter.live()
+        cpu, private, largest = meter.live()
+        if cpu + self.orphan_cpu > self.cpu_limit:
+            # A child that was reaped between two readings counts twice, in its own times and its parent's: look again.
+            cpu = min(cpu, meter.live()[0])
         self.peak_kb = max(self.peak_kb, largest // 1024)
-        cpu = self.live_cpu + self.orphan_cpu
+        cpu += self.orphan_cpu
         group = meter.group_cpu()
         if group is not None and self.group_cpu is not None:
             cpu = max(cpu, group - self.group_cpu - GROUP_SLACK_S)

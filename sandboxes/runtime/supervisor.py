@@ -24,6 +24,7 @@ from sandboxes.runtime.traces import Traces
 
 READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
 WRITABLE = select.POLLOUT | select.POLLERR
+HOLD_S = 0.001
 SWEEPS = 400
 CLEANINGS = 3
 SWEEP_PAUSE_S = 0.005
@@ -31,6 +32,9 @@ SWEEP_PAUSE_S = 0.005
 
 def main(shipment: dict[str, Any]) -> NoReturn:
     """Fork the zygote, then serve sessions until the harness goes away."""
+    if os.getpid() != 1:
+        # The zygote kills whatever it can reach: only a process namespace of our own makes that the session.
+        sys.exit(f"the supervisor must be process 1 of a process namespace, not {os.getpid()}")
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid = os.fork()
     if pid == 0:
@@ -82,7 +86,10 @@ class Supervisor:
         """Serve for ever."""
         while True:
             job = self.job
-            timeout = None if job is None else max(0.0, job.wake_at - time.monotonic()) * 1000 + 0.5
+            timeout = None
+            if job is not None:
+                wake_at = min(job.wake_at, job.hold_until) if self.outgoing else job.wake_at
+                timeout = max(0.0, wake_at - time.monotonic()) * 1000
             for fd, _ in self.poll.poll(timeout):
                 handler = self.handlers.get(fd)  # an earlier handler of this round may have closed it
                 if handler is not None:
@@ -94,8 +101,20 @@ class Supervisor:
                     self.on_time(job, now)
                 if job.dead and self.job is job:
                     self.wind_up(job)
-            if self.outgoing:
+            if self.outgoing and not self.held():
                 self.flush()
+
+    def held(self) -> bool:
+        """Whether to wait a moment with a session's first words, so that they can travel with its end.
+
+        Most sessions say one thing and end; each write costs a walk through the engine's relays.
+        """
+        job = self.job
+        if job is None or job.dead or len(self.outgoing) > frames.CHUNK:
+            return False
+        if not job.hold_until:
+            job.hold_until = time.monotonic() + HOLD_S
+        return time.monotonic() < job.hold_until
 
     def watch(self, fd: int, handler: Callable[[], object], events: int = READABLE) -> None:
         """Have `handler` called when `fd` is ready."""

@@ -52,12 +52,31 @@ async def test_a_killed_container_is_lost_and_replaced(pool_of: PoolOf) -> None:
         assert await pool.healthy()
 
 
-async def test_an_idle_container_that_was_killed_costs_one_attempt(pool_of: PoolOf) -> None:
+async def test_containers_that_died_idle_cost_no_attempt(pool_of: PoolOf) -> None:
+    async with pool_of(workers=2) as pool:
+        await asyncio.gather(*(run(pool, "import time; time.sleep(1)") for _ in range(2)))
+        assert len(pool._all) == 2
+        for worker in list(pool._all):
+            await asyncio.to_thread(worker.channel._container.kill)
+        await asyncio.sleep(0.3)
+        assert (await run(pool, "send(b'fresh')"))[0] == [b"fresh"]
+
+
+async def test_a_lost_container_is_tried_again(pool_of: PoolOf) -> None:
     async with pool_of() as pool:
-        await run(pool, "pass")
-        await asyncio.to_thread(container_of(pool).kill)
-        said, _ = await judged(pool, lambda: run(pool, "send(b'again')"))
-        assert said == [b"again"]
+        attempts = 0
+
+        async def attempt() -> list[bytes]:
+            nonlocal attempts
+            attempts += 1
+            if attempts == 1:
+                async with pool.session(Role.ARENA, SMALL) as session:
+                    await session.send(b"import time; time.sleep(100)")
+                    await asyncio.to_thread(container_of(pool).kill)
+                    await session.receive()
+            return (await run(pool, "send(b'again')"))[0]
+
+        assert await judged(pool, attempt) == [b"again"]
 
 
 async def test_a_frozen_supervisor_never_hangs_the_pool(pool_of: PoolOf) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 
 import pytest
@@ -61,6 +62,45 @@ if os.fork() == 0:
             _, ending = await run(pool, burn + wait)
             assert ending.end is End.EXITED
             assert 0.35 <= ending.cpu_s < 1.0, wait
+
+
+async def test_cpu_of_children_that_vanish_unreaped_counts(pool_of: PoolOf) -> None:
+    """Where SIGCHLD is ignored the kernel drops children's times; the control group has them."""
+    vanish = """
+import os, signal, time
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+began = time.monotonic()
+while time.monotonic() - began < 8:
+    if os.fork() == 0:
+        end = time.process_time() + 0.03
+        while time.process_time() < end: pass
+        os._exit(0)
+    try: os.wait()
+    except ChildProcessError: pass
+send(b"unseen")
+"""
+    async with pool_of() as pool:
+        if pool.engine != "docker":
+            pytest.skip("no control group of its own")
+        said, ending = await run(pool, vanish, Limits(cpu_s=1, wall_s=30, memory_mb=128))
+        assert (said, ending.end) == ([], End.CPU_LIMIT)
+
+
+async def test_verdicts_do_not_depend_on_the_load(pool_of: PoolOf) -> None:
+    """Eight times oversubscribed, what is near its limits still ends as it does alone."""
+    burn = "import time\nwhile time.process_time() < {}: pass"
+    jobs = {
+        burn.format(0.7): End.EXITED,
+        burn.format(2.0): End.CPU_LIMIT,
+        "import time; time.sleep(4)": End.EXITED,
+        "import time; time.sleep(20)": End.WALL_LIMIT,
+    }
+    limits = Limits(cpu_s=1, wall_s=6, memory_mb=64)
+    workers = 8 * (os.cpu_count() or 1)
+    async with pool_of(workers=workers) as pool:
+        programs = list(jobs) * (workers // 4)
+        endings = await asyncio.gather(*(run(pool, code, limits) for code in programs))
+        assert [ending.end for _, ending in endings] == [jobs[code] for code in programs]
 
 
 async def test_wall_limit_stops_a_sleeper(pool_of: PoolOf) -> None:

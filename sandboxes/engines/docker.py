@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import platform
+import secrets
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,6 +41,8 @@ CPUS = 2.0
 NUMPY_PATHS = ("/usr/local/lib/python3.11/site-packages", "/usr/lib/python3/dist-packages")
 JUDGE_PATHS = ("/opt/mellum/judge",)
 
+_UID_BLOCK = secrets.randbelow(65536)
+
 
 def owner() -> str:
     """Names this process so that another can tell whether it is alive: host, process id and its start."""
@@ -65,10 +68,10 @@ def uid_base(role: Role, worker: int) -> int:
     """Users of a worker, apart from those of all other workers of this machine's harnesses.
 
     The kernel counts a user's processes across containers, so two workers must not share one. Harnesses are kept apart
-    by process id, which can collide at 65,536 apart: then a fork bomb in one costs the other a failed fork, no more.
+    by chance, one in 65,536: where that fails, a fork bomb in one costs the other a failed fork, no more.
     """
     slot = worker * len(Role) + list(Role).index(role)
-    return (1 << 28) + (os.getpid() % 65536) * 8192 + (slot * UIDS_PER_WORKER) % 8192
+    return (1 << 28) + _UID_BLOCK * 8192 + (slot * UIDS_PER_WORKER) % 8192
 
 
 def connect() -> docker.DockerClient:

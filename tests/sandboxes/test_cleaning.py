@@ -46,6 +46,19 @@ for i in range(3000):
     "many files": """
 for i in range(5000): open("/tmp/%d" % i, "w").close()
 """,
+    "full areas": """
+import os
+for area in ("/work/job", "/tmp", "/dev/shm"):
+    try:
+        with open(area + "/full", "wb") as f:
+            for _ in range(1000): f.write(b"x" * (1 << 20)); f.flush()
+    except OSError: pass
+    try:
+        for i in range(100000): os.mkfifo(area + "/%d" % i)
+    except OSError: pass
+held = []
+while True: held.append(bytearray(os.urandom(4096)) * 256)
+""",
     "odd names": """
 import os
 for name in (b"\\xff\\xfe", b"new\\nline", b"x" * 255, b" ", b"-rf"):

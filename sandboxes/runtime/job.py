@@ -7,7 +7,7 @@ import signal
 import time
 
 from sandboxes.runtime import frames
-from sandboxes.runtime.meter import Meter, run_delay
+from sandboxes.runtime.meter import Meter
 
 FIRST_TICK_S = 0.06
 TICK_S = 0.1
@@ -39,6 +39,7 @@ class Job:
         self.status = 0
         self.main_cpu = 0.0
         self.orphan_cpu = 0.0
+        self.seen_cpu = 0.0
         self.peak_kb = 0
         self.oom_kills = 0
         self.group_cpu: float | None = None
@@ -122,6 +123,7 @@ class Job:
             cpu = min(cpu, meter.live()[0])
         self.peak_kb = max(self.peak_kb, largest // 1024)
         cpu += self.orphan_cpu
+        self.seen_cpu = cpu
         group = meter.group_cpu()
         if group is not None and self.group_cpu is not None:
             cpu = max(cpu, group - self.group_cpu - GROUP_SLACK_S)
@@ -129,7 +131,7 @@ class Job:
             return frames.CPU_LIMIT
         if meter.oom_kills() > self.oom_kills or (not meter.has_oom_counter and private > self.memory_mb << 20):
             return frames.MEMORY_LIMIT
-        self.delay = max(self.delay, run_delay(self.pid))
+        self.delay = max(self.delay, meter.run_delay(self.pid))
         elapsed = now - self.opened
         if elapsed - self.delay > self.wall_limit or elapsed > WALL_PATIENCE * self.wall_limit:
             return frames.WALL_LIMIT
@@ -146,6 +148,9 @@ class Job:
     def ending(self, meter: Meter, left: str) -> bytes:
         """The payload of `END`."""
         cpu = self.main_cpu + self.orphan_cpu
+        if self.end is not None:
+            # What we kill together with its pid namespace is reaped uncounted: then the last tick knows more.
+            cpu = max(cpu, self.seen_cpu)
         group = meter.group_cpu()
         if group is not None and self.group_cpu is not None:
             excess = group - self.group_cpu

@@ -18,7 +18,8 @@ _OOM_FILES = ("/sys/fs/cgroup/memory/memory.oom_control", "/sys/fs/cgroup/memory
 class Meter:
     """Readings of one confinement."""
 
-    def __init__(self, zygote: int, *, cgroup: bool) -> None:
+    def __init__(self, zygote: int, *, cgroup: bool, nested: bool = False) -> None:
+        self._nested = nested  # whether two processes stand before each job: see `namespace`
         self.mine = {str(os.getpid()), str(zygote)}
         self._zygote_clock = (~zygote << 3) | 2  # CLOCK_PROCESS_CPUTIME_ID of that process, as clock_getcpuclockid does
         self._cpu_file = _open_first(_CPU_FILES) if cgroup else None
@@ -60,6 +61,10 @@ class Meter:
         used = int(text.split(None, 2)[1]) / 1e6 if second_version else int(text) / 1e9
         return used - time.process_time() - time.clock_gettime(self._zygote_clock)
 
+    def run_delay(self, pid: int) -> float:
+        """Seconds that a session's main process was ready to run and stood in line for a CPU."""
+        return _run_delay(_child_of(_child_of(pid)) if self._nested else pid)
+
     def oom_kills(self) -> int:
         """Memory kills in this group since its start."""
         if self._oom_file is None:
@@ -71,13 +76,22 @@ class Meter:
             return 0
 
 
-def run_delay(pid: int) -> float:
+def _run_delay(pid: int) -> float:
     """Seconds that a process was ready to run and stood in line for a CPU; 0.0 where the kernel does not tell."""
     try:
         with open(f"/proc/{pid}/schedstat", "rb") as file:
             return int(file.read().split()[1]) / 1e9
     except (OSError, IndexError, ValueError):
         return 0.0
+
+
+def _child_of(pid: int) -> int:
+    """Its only child, or itself where that cannot be told."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
+            return int(file.read().split()[0])
+    except (OSError, IndexError, ValueError):
+        return pid
 
 
 def _stat(pid: str) -> list[str]:

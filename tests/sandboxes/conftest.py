@@ -16,11 +16,20 @@ from sandboxes.errors import SandboxUnavailable
 from sandboxes.pool import SandboxPool
 from sandboxes.sandbox import Role
 
+LOCAL: dict[str, dict[str, Any]] = {
+    "local": {},
+    "local-bwrap": {"maker": "bwrap"},
+    "local-unshare": {"maker": "unshare"},
+    "local-bwrap-one-id": {"maker": "bwrap", "allow_range": False},
+    "local-unshare-one-id": {"maker": "unshare", "allow_range": False},
+}
+"""Who makes the namespaces, and whether sessions have user ids of their own."""
+
 
 async def engine_called(name: str) -> Engine:
     """An engine that works here; else the test is skipped, or fails where it must be there."""
-    if name == "local":
-        return LocalEngine()
+    if name in LOCAL:
+        return LocalEngine(**LOCAL[name])
     from sandboxes.engines.docker import IMAGE, DockerEngine
 
     engine = DockerEngine(image=os.environ.get("MELLUM_SANDBOX_IMAGE", IMAGE))
@@ -34,7 +43,7 @@ async def engine_called(name: str) -> Engine:
     return engine
 
 
-@pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.docker), "local"])
+@pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.docker), *list(LOCAL)[1:]])
 def engine_name(request: pytest.FixtureRequest) -> str:
     """Every test that asks for this runs under both engines."""
     return str(request.param)

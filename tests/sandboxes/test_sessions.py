@@ -135,7 +135,7 @@ async def test_a_fork_bomb_is_stopped_and_leaves_nothing(pool_of: PoolOf) -> Non
         _, ending = await run(pool, bomb, Limits(cpu_s=1, wall_s=10, memory_mb=128))
         assert ending.end in (End.CPU_LIMIT, End.MEMORY_LIMIT)
         said, _ = await run(pool, "import os; send(str([p for p in os.listdir('/proc') if p.isdigit()]).encode())")
-        assert len(eval(said[0])) == 3
+        assert len(eval(said[0])) <= 3
 
 
 async def test_a_daemonised_grandchild_does_not_outlive_its_job(pool_of: PoolOf) -> None:
@@ -152,7 +152,7 @@ os.wait(); send(b'gone')
         said, ending = await run(pool, daemon)
         assert (said, ending.end) == ([b"gone"], End.EXITED)
         said, _ = await run(pool, "import os; send(str([p for p in os.listdir('/proc') if p.isdigit()]).encode())")
-        assert len(eval(said[0])) == 3
+        assert len(eval(said[0])) <= 3
 
 
 async def test_closing_a_session_early_frees_its_worker(pool_of: PoolOf) -> None:

@@ -1,0 +1,34 @@
+"""Our AST rule against the stored verdicts of bfcl-eval 2026.3.23 (made by make_bfcl.py)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sandboxes.check import ToolCallCheck
+from sandboxes.verifiers.tool_call import ToolCallVerifier
+from tests.parity.bfcl_cases import CATEGORIES, MUTATIONS, cases
+
+EXPECTED = json.loads(Path(__file__).with_name("bfcl_expected.json").read_text())
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+async def test_every_verdict_agrees(category: str, data_dir: Path) -> None:
+    stored = EXPECTED["categories"][category]
+    bits = f"{int(stored['valid_hex'], 16):b}"[1:]
+    assert len(bits) == stored["cases"]
+    verifier = ToolCallVerifier()
+    wrong = []
+    passed = dict.fromkeys(MUTATIONS, 0)
+    for bit, case in zip(bits, cases(data_dir, category), strict=True):
+        check = ToolCallCheck(kind="tool_call", tools=case.tools, answer=case.possible)
+        calls = [{"name": name, "arguments": arguments} for call in case.calls for name, arguments in call.items()]
+        verdict = await verifier.verify(check, calls)
+        passed[case.mutation] += verdict.passed is True
+        if verdict.passed is not (bit == "1"):
+            wrong.append(f"{case.id}/{case.mutation}: ours {verdict.outcome} ({verdict.message}), reference {bit}")
+    assert not wrong, f"{len(wrong)} of {len(bits)} disagree\n" + "\n".join(wrong[:20])
+    assert passed["gold"] > 0.9 * stored["cases"] / len(MUTATIONS)
+    assert passed["renamed"] == passed["extra"] == passed["twice"] == 0

@@ -16,7 +16,17 @@ ALLOWED = {
     "reports": {"mellum_eval"},
     "mellum_eval": {"suites", "sandboxes"},
 }
-REPORTS_MAY_SEE = ("mellum_eval.records", "mellum_eval.store", "mellum_eval.statistics", "mellum_eval.errors")
+# `terminal` holds the one function that makes hostile text visible, `jsonl` the one that replaces a file whole:
+# a second of either in `reports` would be a second place to err.
+REPORTS_MAY_SEE = (
+    "mellum_eval.records",
+    "mellum_eval.store",
+    "mellum_eval.statistics",
+    "mellum_eval.errors",
+    "mellum_eval.terminal",
+    "mellum_eval.jsonl",
+    "mellum_eval.__version__",
+)
 
 
 def imports_of(path: Path) -> set[str]:

@@ -1,0 +1,57 @@
+"""`mellum-eval report`: a leaderboard from run directories, from published tables, or from both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def report(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="RUN_DIR...", help="Run directories.", show_default=False),
+    ] = None,
+    baselines: Annotated[
+        list[str] | None,
+        typer.Option("--baselines", metavar="NAME...", help="Published tables to show beside, such as mellum2-report."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where to write. [default: RUN_DIR/report for one run, else ./mellum-report]"),
+    ] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", metavar="FORMAT", help="html, md, csv, json; all of them unless given."),
+    ] = None,
+) -> None:
+    """Make a leaderboard from run directories."""
+    from mellum_eval.terminal import one_line
+    from reports.baselines import available
+    from reports.build import FORMATS, build_report
+
+    names = _split(baselines)
+    paths: list[Path] = []
+    for given in runs or []:
+        # `--baselines A B` reads B as a run directory; it is none, and its name says what was meant.
+        if given in available() and not Path(given).exists():
+            names.append(given)
+        else:
+            paths.append(Path(given))
+    where = out if out is not None else paths[0] / "report" if len(paths) == 1 else Path("mellum-report")
+    made = build_report(paths, baselines=names, out=where, formats=_split(formats) or FORMATS)
+    for notice in made.notices:
+        typer.echo(f"mellum-eval: {one_line(notice.text)}", err=True)
+    for path in made.written:
+        typer.echo(one_line(str(path)))
+    if any(notice.bad for notice in made.notices):
+        raise typer.Exit(2)
+
+
+def _split(given: list[str] | None) -> list[str]:
+    """Names given as several options, or with commas in one."""
+    return [name.strip() for item in given or [] for name in item.split(",") if name.strip()]

@@ -60,8 +60,11 @@ class CallsCheck(_Check):
     """One Python literal of the whole list, with `inf`, `nan`, `set()` and `frozenset(...)` added."""
     expected_py: str | None = None
     calls_b64: str | None = None
-    """The boundary codec's bytes of the list of argument lists, base64: for values no literal can hold."""
+    """The boundary codec's bytes of the list of argument lists, raw or as a zlib stream, base64: for values no literal
+    can hold."""
     expected_b64: str | None = None
+    also_py: str | None = None
+    """For each call a list of further values that are as right as the expected one (some of EvalPlus's oracles)."""
     alternatives_b64: str | None = None
     """A second expected value for every call, as `expected_b64`: a result that meets either one passes. EvalPlus
     credits two readings of some MBPP problems."""

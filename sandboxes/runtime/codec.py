@@ -175,7 +175,9 @@ def loads(data: bytes) -> Any:
         return decode(data, max_nodes=sys.maxsize)
 
 
-def decode(data: bytes, handle: Callable[[int], Any] | None = None, max_nodes: int = MAX_NODES) -> Any:
+def decode(
+    data: bytes, handle: Callable[[int], Any] | None = None, max_nodes: int = MAX_NODES, plain: bool = False
+) -> Any:
     """Read bytes that anybody may have written.
 
     Takes memory in proportion to the input, at most about 40 bytes a byte, and time likewise, except that hashing
@@ -185,12 +187,13 @@ def decode(data: bytes, handle: Callable[[int], Any] | None = None, max_nodes: i
         data: One value.
         handle: Makes an object of a handle's number; without it handles are an error.
         max_nodes: Values at most.
+        plain: Refuse library types, whose constructors and operators are no code of ours.
 
     Raises:
         CodecError: It is not the encoding of one value, or over the caps.
     """
     try:
-        return _decode(data, handle, max_nodes)
+        return _decode(data, handle, max_nodes, plain)
     except CodecError:
         raise
     except (
@@ -205,7 +208,7 @@ def decode(data: bytes, handle: Callable[[int], Any] | None = None, max_nodes: i
         raise CodecError(f"malformed value: {type(error).__name__}") from None
 
 
-def _decode(data: bytes, handle: Callable[[int], Any] | None, max_nodes: int) -> Any:
+def _decode(data: bytes, handle: Callable[[int], Any] | None, max_nodes: int, plain: bool) -> Any:
     size = len(data)
     pos = 0
     # One entry a container that is being read: tag, how many items are still to come (-1: until "0"), its items.
@@ -275,7 +278,7 @@ def _decode(data: bytes, handle: Callable[[int], Any] | None, max_nodes: int) ->
         elif tag == 0x48 and handle is not None:  # H
             value = handle(u32(data, pos)[0])
             pos += 4
-        elif tag == 0x58:  # X
+        elif tag == 0x58 and not plain:  # X
             if pos >= size:
                 raise CodecError("the value ends too early")
             stack.append((0x100 | data[pos], []))

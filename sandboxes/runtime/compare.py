@@ -124,13 +124,14 @@ def evalplus(
     try:
         if rule == "root":
             return bool(abs(sum(c * math.pow(got, i) for i, c in enumerate(arguments[0]))) <= atol)
-        exact = bool(got == expected)
         if rule == "any":
             exact = True
         elif rule == "set":
             exact = set(got) == set(expected)
-        elif rule == "not_none":
-            exact = bool(got == expected) if isinstance(got, bool) else expected == (got is not None)
+        elif rule == "not_none" and type(got) is not bool:
+            exact = expected == (got is not None)
+        else:
+            exact = bool(got == expected)
         exact = exact or any(got == other or _near(got, other, atol) for other in also)
         if atol == 0 and _are_floats(expected):
             atol = FLOAT_TOLERANCE

@@ -18,6 +18,7 @@ def settle(
     also: list[bytes],
     result: bytes,
     max_nodes: int = MAX_NODES,
+    plain: bool = False,
 ) -> tuple[bool, str, str]:
     """Whether the result is right, the result in brief, and the expected value in brief.
 
@@ -29,13 +30,14 @@ def settle(
         also: Trusted bytes of further right values.
         result: What the candidate sent.
         max_nodes: Values in the result at most.
+        plain: Refuse library types in the result.
 
     Raises:
         CodecError: The result is no value.
         RecursionError: It is nested too deeply for Python's own `==`.
     """
     state = State()
-    got: Any = decode(result, lambda number: Handle(number, state), max_nodes)
+    got: Any = decode(result, lambda number: Handle(number, state), max_nodes, plain)
     wanted = loads(expected)
     try:
         right = compare.accepts(

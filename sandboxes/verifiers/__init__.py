@@ -1,1 +1,43 @@
-"""Verifiers: one a kind of check, shared by evaluation and by RLVR. `verifier_for` finds the one a check needs."""
+"""Verifiers, one file a kind, shared by suites and by rewards. Loaded when a kind is first asked for."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from sandboxes.sandbox import Sandbox
+from sandboxes.verifiers.base import Verifier
+
+_CLASSES = {
+    "calls": "CallsVerifier",
+    "check": "CheckVerifier",
+    "asserts": "AssertsVerifier",
+    "stdio": "StdioVerifier",
+    "math": "MathVerifier",
+    "choice": "ChoiceVerifier",
+    "exact": "ExactVerifier",
+    "tool_call": "ToolCallVerifier",
+    "instructions": "InstructionsVerifier",
+    "refusal": "RefusalVerifier",
+}
+
+NEEDS_SANDBOX = frozenset({"calls", "check", "asserts", "stdio", "math"})
+"""Kinds that run something. The others work on text alone and take None for the sandbox."""
+
+
+def verifier_for(kind: str, sandbox: Sandbox | None = None) -> Verifier[Any]:
+    """A verifier of this kind.
+
+    Args:
+        kind: As in contract 3.
+        sandbox: Where it runs things; required for `NEEDS_SANDBOX`.
+
+    Raises:
+        KeyError: There is no such kind.
+        ValueError: The kind needs a sandbox and there is none.
+    """
+    name = _CLASSES[kind]
+    if sandbox is None and kind in NEEDS_SANDBOX:
+        raise ValueError(f"checks of kind {kind} need a sandbox")
+    made: Verifier[Any] = getattr(importlib.import_module(f"sandboxes.verifiers.{kind}"), name)(sandbox)
+    return made

@@ -1,0 +1,5 @@
+"""Kind `asserts`; see `sandboxes.verifiers.tested`."""
+
+from sandboxes.verifiers.tested import AssertsVerifier
+
+__all__ = ["AssertsVerifier"]

@@ -30,7 +30,7 @@ def of_check(test: str, entry_point: str) -> tuple[bytes, ...]:
     checks = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "check"]
     if len(checks) != 1 or not checks[0].args.args:
         return ()
-    return tuple(_requests(checks[0].body, {checks[0].args.args[0].arg: entry_point}))
+    return tuple(_requests(checks[0].body, {checks[0].args.args[0].arg: entry_point, entry_point: entry_point}))
 
 
 @lru_cache(maxsize=2048)

@@ -164,4 +164,7 @@ def _encode(value: Any, where: str) -> bytes:
         raise ValueError(f"{where}: {error}") from None
 
 
-__all__ = ["LiteralError", "Prepared", "Preparer", "pack_b64", "prepare", "unpack_b64"]
+ready = Preparer()
+"""The one that is shared: parsing a job prepares its check, judging it then finds it ready."""
+
+__all__ = ["LiteralError", "Prepared", "Preparer", "pack_b64", "prepare", "ready", "unpack_b64"]

@@ -10,9 +10,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass, field
 
+from sandboxes import prepared
 from sandboxes.check import Answer, CallsCheck
 from sandboxes.endings import breach, not_loaded, one_line, raised, unanswered
-from sandboxes.prepared import Prepared, Preparer
+from sandboxes.prepared import Prepared
 from sandboxes.runtime import wire
 from sandboxes.runtime.codec import CodecError, encode
 from sandboxes.runtime.settle import settle
@@ -22,8 +23,6 @@ from sandboxes.verifiers.attempts import JUDGE_LIMITS, Overrun, verdict_message,
 
 SMALL_NODES = 5000
 JUDGE_BATCH = 32 << 20
-
-_prepare = Preparer()
 
 
 @dataclass(slots=True)
@@ -69,7 +68,7 @@ class CallsVerifier:
     async def verify(self, check: CallsCheck, answer: Answer) -> Verdict:
         """Judge one answer; see `sandboxes.verifiers.base.Verifier`."""
         try:
-            ready = _prepare(check)
+            ready = prepared.ready(check)
         except ValueError as error:
             return infra_error(f"the check is malformed: {error}", engine=self._sandbox.engine, isolation="split")
         return await verdict_of(self._sandbox, "split", lambda: self._attempt(check, ready, str(answer)))

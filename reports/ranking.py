@@ -15,6 +15,8 @@ from mellum_eval.statistics import Estimate, holm, paired_difference, unpaired_d
 from reports.gather import SuiteResult
 
 ALPHA = 0.05
+SHARED = 0.9
+"""Share of the problems that two runs must have in common to be compared problem by problem."""
 
 
 def tiers(results: Mapping[str, SuiteResult]) -> dict[str, int]:
@@ -42,8 +44,8 @@ def p_value(a: SuiteResult, b: SuiteResult) -> float:
     """Two-sided p-value that two results differ: paired where both have the same problems, else of the intervals."""
     if a.metric.value == b.metric.value:
         return 1.0
-    if a.values is not None and b.values is not None and a.values.keys() == b.values.keys():
-        problems = list(a.values)
+    problems = _shared(a, b)
+    if a.values is not None and b.values is not None and problems:
         clusters = [a.values[problem][1] for problem in problems]
         return paired_difference(
             [a.values[problem][0] for problem in problems],
@@ -57,6 +59,18 @@ def p_value(a: SuiteResult, b: SuiteResult) -> float:
     if toward_zero <= 0.0:
         return 0.0
     return 2.0 * normal.cdf(-abs(difference.value) / toward_zero * normal.inv_cdf(1.0 - ALPHA / 2.0))
+
+
+def _shared(a: SuiteResult, b: SuiteResult) -> list[str]:
+    """The problems to pair on; none where the runs took other ones.
+
+    A few that one of them lost to an infrastructure error are no reason to give up pairing: that is nobody's choice.
+    """
+    if a.values is None or b.values is None:
+        return []
+    other = b.values
+    shared = [problem for problem in a.values if problem in other]
+    return shared if len(shared) >= SHARED * max(len(a.values), len(other)) else []
 
 
 def _estimate(result: SuiteResult) -> Estimate:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -49,6 +50,15 @@ def test_pairing_sees_what_intervals_do_not() -> None:
     a, b = share(120), share(108)  # b fails twelve that a passes, and none the other way round
     assert tiers({"a": result(a), "b": result(b)}) == {"a": 1, "b": 2}
     assert tiers({"a": result(a, paired=False), "b": result(b, paired=False)}) == {"a": 1, "b": 1}
+
+
+def test_a_few_lost_problems_do_not_undo_the_pairing() -> None:
+    a, b = share(120), share(108)
+    whole, lost = result(a), result(b)
+    values = dict(list((lost.values or {}).items())[3:])
+    assert tiers({"a": whole, "b": replace(lost, values=values)}) == {"a": 1, "b": 2}
+    half = dict(list((lost.values or {}).items())[100:])
+    assert tiers({"a": whole, "b": replace(lost, values=half)}) == {"a": 1, "b": 1}
 
 
 def test_runs_over_other_problems_are_compared_by_their_intervals() -> None:

@@ -110,10 +110,7 @@ def load(code: str, name: str = "solution") -> ModuleType:
     Raises:
         LoadError: It does not compile, or raises.
     """
-    try:
-        compiled = compile(code, FILENAME, "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
-        raise LoadError(wire.SYNTAX + describe(error)) from None
+    compiled = compiled_code(code)
     module = ModuleType(name)
     module.__file__ = FILENAME
     module.__dict__["__builtins__"] = builtins
@@ -126,6 +123,18 @@ def load(code: str, name: str = "solution") -> ModuleType:
     except BaseException as error:
         raise LoadError(wire.IMPORT + describe(error)) from None
     return module
+
+
+def compiled_code(code: str) -> Any:
+    """The code object. A byte order mark at the beginning is none of its concern, as in a file.
+
+    Raises:
+        LoadError: It does not compile.
+    """
+    try:
+        return compile(code[1:] if code[:1] == "\ufeff" else code, FILENAME, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
+        raise LoadError(wire.SYNTAX + describe(error)) from None
 
 
 class _Source:

@@ -49,6 +49,8 @@ class Manifest(_Record):
     versions: dict[str, str]
     git: str | None = None
     host: dict[str, Any]
+    rescored: list[dict[str, Any]] = Field(default_factory=list)
+    """When, with which versions and in which sandbox the verdicts were made anew, oldest first."""
 
 
 class Generation(_Record):
@@ -71,6 +73,8 @@ class Generation(_Record):
     tokens: dict[str, int] = Field(default_factory=dict)
     """prompt, completion, reasoning: as counted by the backend."""
     latency_s: float = 0.0
+    loglikelihoods: list[float] = Field(default_factory=list)
+    """Of each of the prompt's `choices`, where they were ranked instead of generating."""
     error: str | None = None
     """Why there is no completion (then `finish` is `error`)."""
 

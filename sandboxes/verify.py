@@ -16,15 +16,17 @@ from sandboxes.verifiers.base import Verifier
 class Verifiers:
     """Verifiers of every kind over one sandbox. An async context manager; closes only the sandbox it opened."""
 
-    def __init__(self, sandbox: Sandbox | Callable[[], Awaitable[Sandbox]] | None = None) -> None:
+    def __init__(
+        self, open_sandbox: Callable[[], Awaitable[Sandbox]] | None = None, *, sandbox: Sandbox | None = None
+    ) -> None:
         """Starts nothing.
 
         Args:
-            sandbox: One that is open already, and stays its owner's; or what opens one, called at most once, when the
-                first check needs it.
+            open_sandbox: Opens one; called at most once, when the first check needs it.
+            sandbox: One that is open already, and stays its owner's.
         """
-        self._open = sandbox if callable(sandbox) else None
-        self._sandbox = None if callable(sandbox) else sandbox
+        self._open = open_sandbox
+        self._sandbox = sandbox
         self._owned = False
         self._opening = asyncio.Lock()
         self._made: dict[str, Verifier[Any]] = {}

@@ -110,7 +110,10 @@ def load(code: str, name: str = "solution") -> ModuleType:
     Raises:
         LoadError: It does not compile, or raises.
     """
-    compiled = compiled_code(code)
+    try:
+        compiled = compile(code, FILENAME, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
+        raise LoadError(wire.SYNTAX + describe(error)) from None
     module = ModuleType(name)
     module.__file__ = FILENAME
     module.__dict__["__builtins__"] = builtins
@@ -123,18 +126,6 @@ def load(code: str, name: str = "solution") -> ModuleType:
     except BaseException as error:
         raise LoadError(wire.IMPORT + describe(error)) from None
     return module
-
-
-def compiled_code(code: str) -> Any:
-    """The code object. A byte order mark at the beginning is none of its concern, as in a file.
-
-    Raises:
-        LoadError: It does not compile.
-    """
-    try:
-        return compile(code[1:] if code[:1] == "\ufeff" else code, FILENAME, "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
-        raise LoadError(wire.SYNTAX + describe(error)) from None
 
 
 class _Source:

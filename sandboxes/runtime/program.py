@@ -17,13 +17,13 @@ PIPE = 65536
 
 def run(code: str, stdin: bytes, outbox: int) -> None:
     """Run it to its end and leave with its status. Never returns."""
-    from sandboxes.runtime.candidate import LoadError, compiled_code, load
+    from sandboxes.runtime.candidate import FILENAME, LoadError, describe, load
 
     exit_now, flush = os._exit, _flush
     try:
-        compiled_code(code)
-    except LoadError as error:
-        wire.send(outbox, b"X" + error.args[0])
+        compile(code, FILENAME, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
+        wire.send(outbox, b"X" + wire.SYNTAX + describe(error))
         exit_now(1)
     os.close(outbox)  # nothing more is asked or believed
     _feed(stdin)

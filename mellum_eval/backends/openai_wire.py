@@ -1,0 +1,178 @@
+"""What goes over the wire to an OpenAI-compatible server and what comes back: servers differ, and none is trusted.
+
+Known differences: content is null beside tool calls or while thinking; reasoning is called `reasoning` or
+`reasoning_content`; `n` is ignored by some, so one choice is asked for and counted; unknown fields are refused by some,
+so only fields that are needed are sent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mellum_eval.backends.base import Completion, Request
+from suites.problem import Message
+
+
+class BadReply(Exception):
+    """The server's answer is no answer; worth another try."""
+
+
+def body(model: str, request: Request, *, chat: bool, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """The request's JSON."""
+    sampling, prompt = request.sampling, request.prompt
+    fields: dict[str, Any] = {
+        "model": model,
+        "max_tokens": sampling.max_tokens,
+        "temperature": sampling.temperature,
+        "seed": sampling.seed,
+    }
+    if chat:
+        fields["messages"] = messages(prompt.messages)
+    else:
+        fields["prompt"] = prompt.text or ""
+    if sampling.top_p < 1.0:
+        fields["top_p"] = sampling.top_p
+    if sampling.top_k > 0:
+        fields["top_k"] = sampling.top_k
+    if prompt.stop:
+        fields["stop"] = list(prompt.stop)
+    if prompt.tools and chat:
+        fields["tools"] = [dict(tool) for tool in prompt.tools]
+    return {**fields, **extra}
+
+
+def messages(turns: Sequence[Message]) -> list[dict[str, Any]]:
+    """Turns in the wire's form; tool results answer the calls before them, in order."""
+    sent: list[dict[str, Any]] = []
+    open_calls: list[str] = []
+    for number, turn in enumerate(turns):
+        message: dict[str, Any] = {"role": turn.role, "content": turn.content}
+        if turn.tool_calls:
+            calls = []
+            for index, call in enumerate(turn.tool_calls):
+                identifier = f"call_{number}_{index}"
+                open_calls.append(identifier)
+                arguments = json.dumps(call.get("arguments", {}), ensure_ascii=False)
+                function = {"name": str(call.get("name", "")), "arguments": arguments}
+                calls.append({"id": identifier, "type": "function", "function": function})
+            message["tool_calls"] = calls
+        if turn.role == "tool" and open_calls:
+            message["tool_call_id"] = open_calls.pop(0)
+        sent.append(message)
+    return sent
+
+
+def parse(reply: Any, *, chat: bool, latency_s: float) -> Completion:
+    """The completion in a server's reply.
+
+    Raises:
+        BadReply: It is not of the form that the interface promises.
+    """
+    choice = _choice(reply)
+    tool_calls: list[dict[str, Any]] = []
+    reasoning = None
+    if chat:
+        message = choice.get("message")
+        if not isinstance(message, dict):
+            raise BadReply("a choice without a message")
+        text = _text(message.get("content"))
+        if not text and isinstance(message.get("refusal"), str):
+            text = message["refusal"]
+        reasoning = next((r for r in map(message.get, ("reasoning", "reasoning_content")) if isinstance(r, str)), None)
+        tool_calls = [call for call in map(_call, message.get("tool_calls") or []) if call is not None]
+    else:
+        text = _text(choice.get("text"))
+    finish = choice.get("finish_reason")
+    return Completion(
+        text=text,
+        reasoning=reasoning or None,
+        tool_calls=tuple(tool_calls),
+        finish=finish if finish in ("length", "tool_calls") else "stop",
+        tokens=_usage(reply.get("usage")),
+        latency_s=latency_s,
+    )
+
+
+def loglikelihood(reply: Any, prompt: str, choice: str) -> float:
+    """Sum of the choice's token log-probabilities, out of an echoed prompt.
+
+    Raises:
+        BadReply: The server echoed no log-probabilities.
+    """
+    logprobs = _choice(reply).get("logprobs")
+    values = logprobs.get("token_logprobs") if isinstance(logprobs, dict) else None
+    offsets = logprobs.get("text_offset") if isinstance(logprobs, dict) else None
+    if not isinstance(values, list) or not isinstance(offsets, list) or len(values) != len(offsets) or not offsets:
+        raise BadReply("no log-probabilities of the prompt's tokens")
+    end = len(prompt) + len(choice)
+    total, counted = 0.0, 0
+    for value, start, stop in zip(values, offsets, [*offsets[1:], float("inf")], strict=True):
+        # A token may straddle the seam; it is part of what is ranked.
+        if stop > len(prompt) and start < end and isinstance(value, (int, float)):
+            total += value
+            counted += 1
+    if not counted:
+        raise BadReply("the prompt was not echoed")
+    return total
+
+
+def error_message(reply: Any, text: str) -> str:
+    """What an error reply says: OpenAI's form, FastAPI's, or the beginning of whatever it is."""
+    error = reply.get("error", reply.get("detail", reply.get("message"))) if isinstance(reply, dict) else None
+    if isinstance(error, dict):
+        error = error.get("message", error)
+    return " ".join(str(error if error is not None else text).split())[:300]
+
+
+def is_too_long(message: str) -> bool:
+    """Whether a refusal is about the context's length: a limit of the model, not a failure of ours."""
+    lowered = message.lower()
+    return any(
+        sign in lowered
+        for sign in ("context length", "context_length", "context window", "maximum model length", "max_model_len")
+    )
+
+
+def _choice(reply: Any) -> dict[str, Any]:
+    choices = reply.get("choices") if isinstance(reply, dict) else None
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        raise BadReply("a reply without choices")
+    return choices[0]
+
+
+def _text(content: Any) -> str:
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        parts = (part.get("text") for part in content if isinstance(part, dict))
+        return "".join(part for part in parts if isinstance(part, str))
+    raise BadReply(f"content is a {type(content).__name__}")
+
+
+def _call(call: Any) -> dict[str, Any] | None:
+    function = call.get("function") if isinstance(call, dict) else None
+    if not isinstance(function, dict):
+        return None
+    arguments = function.get("arguments")
+    if isinstance(arguments, str):
+        # What is no JSON is kept as the model wrote it: the suite's rule says what that is worth.
+        with contextlib.suppress(ValueError, RecursionError):
+            arguments = json.loads(arguments) if arguments.strip() else {}
+    return {"name": str(function.get("name") or ""), "arguments": arguments if arguments is not None else {}}
+
+
+def _usage(usage: Any) -> dict[str, int]:
+    if not isinstance(usage, dict):
+        return {}
+    details = usage.get("completion_tokens_details")
+    found = {
+        "prompt": usage.get("prompt_tokens"),
+        "completion": usage.get("completion_tokens"),
+        "reasoning": details.get("reasoning_tokens") if isinstance(details, dict) else None,
+    }
+    return {name: number for name, number in found.items() if isinstance(number, int) and 0 <= number < 2**53}

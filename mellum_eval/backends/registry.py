@@ -1,0 +1,56 @@
+"""From SCHEME:REST to a backend. A scheme's module, and what it needs, is imported when the scheme is asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from mellum_eval.backends.base import Backend
+from mellum_eval.errors import PrerequisiteMissing, UserError
+from mellum_eval.spec import BackendOptions
+
+SCHEMES = {
+    "hf": "hf:ID_OR_PATH (transformers)",
+    "openai": "openai:MODEL@URL (any OpenAI-compatible endpoint)",
+    "replay": "replay:RUN_DIR (generations of an earlier run)",
+    "mock": "mock:gold, mock:empty or mock:mixed (no model)",
+}
+
+_ELSEWHERE = {
+    "nano": "run without a model to use mock:mixed",
+    "native": "use hf:PATH for a checkpoint in the hub's layout",
+    "vllm": "start `vllm serve ID_OR_PATH` and use openai:ID_OR_PATH@http://127.0.0.1:8000/v1",
+}
+"""Schemes of the contract that this version cannot serve by itself, and what serves instead."""
+
+
+async def open_backend(model: str, options: BackendOptions) -> Backend:
+    """Load the model, or reach for it.
+
+    Raises:
+        UserError: No such scheme or model.
+        PrerequisiteMissing: A package is not installed, or the endpoint does not answer.
+    """
+    scheme, _, rest = model.partition(":")
+    if scheme in _ELSEWHERE:
+        raise PrerequisiteMissing(f"{model}: this version has no {scheme} backend", _ELSEWHERE[scheme])
+    if scheme not in SCHEMES:
+        raise UserError(f"unknown model scheme in {model!r}; a model is one of {'; '.join(SCHEMES.values())}")
+    if not rest:
+        raise UserError(f"model {model!r} names nothing after {scheme}:; it is {SCHEMES[scheme]}")
+    if scheme == "mock":
+        from mellum_eval.backends.mock import MockBackend
+
+        return MockBackend(rest, options)
+    if scheme == "replay":
+        from mellum_eval.backends.replay import ReplayBackend
+
+        return ReplayBackend(Path(rest))
+    if scheme == "openai":
+        from mellum_eval.backends.openai import OpenAIBackend
+
+        return await OpenAIBackend.open(rest, options)
+    from mellum_eval.backends.hf import HfBackend
+
+    # Loading takes minutes for a large model: in a thread, so that Ctrl-C is heard.
+    return await asyncio.to_thread(HfBackend.load, rest, options)

@@ -1,0 +1,304 @@
+"""One run: completions stream out of the backend while those before them are being judged.
+
+The wall time is that of the slower half, not the sum. A bounded queue lies between the halves: where judging is the
+slower one, the backend is asked for no more than the queue takes. What a completed step gave is on disk before the
+next one starts, so a run may be killed at any moment; what is in flight then is asked for again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any, Protocol
+
+from mellum_eval.backends.base import Backend, Completion, Failure, Request
+from mellum_eval.errors import PrerequisiteMissing
+from mellum_eval.plan import PlannedSuite, prompt_record, seed_of
+from mellum_eval.records import Generation, Judgement, Scores
+from mellum_eval.scoring import score_run
+from mellum_eval.store import RunStore, Slot
+from sandboxes.check import Answer, Check
+from sandboxes.errors import SandboxError
+from sandboxes.sandbox import Sandbox
+from sandboxes.verdict import Verdict, infra_error
+from suites.problem import Problem
+from suites.suite import Suite
+
+INFRA_TRIES = 3
+INFRA_PAUSE_S = 0.5
+
+
+class Judge(Protocol):
+    """Whatever judges an answer to a check: in earnest `sandboxes.verify.Verifiers`."""
+
+    async def verify(self, check: Check, answer: Answer) -> Verdict:
+        """The verdict; never raises for what the answer is or does."""
+        ...
+
+
+class Watcher:
+    """Is told how a run goes on; this one does not care."""
+
+    def generated(self, suite: str, generation: Generation) -> None:
+        """A completion, or a failure to get one, was stored."""
+
+    def judged(self, suite: str, judgement: Judgement) -> None:
+        """A verdict was stored."""
+
+
+class Pipeline:
+    """Everything a run needs once it has been planned."""
+
+    def __init__(
+        self,
+        planned: Sequence[PlannedSuite],
+        store: RunStore,
+        judge: Judge,
+        sandbox: Sandbox | None,
+        *,
+        width: int,
+        watcher: Watcher | None = None,
+    ) -> None:
+        """Look at what the run directory has already.
+
+        Args:
+            planned: What to ask and to judge.
+            store: Open for writing.
+            judge: Judges answers.
+            sandbox: For suites that compute their checks in it; None where none is needed.
+            width: Answers judged at the same time.
+            watcher: Is told of every record.
+        """
+        self._planned = planned
+        self._store = store
+        self._judge = judge
+        self._sandbox = sandbox
+        self._width = width
+        self._watcher = watcher or Watcher()
+        self._suites = {suite.name: suite for suite in planned}
+        self._questions = {question.key: question for suite in planned for question in suite.questions}
+        self._usage: dict[Slot, dict[str, int]] = {}
+        self._judgements: dict[Slot, Judgement] = {
+            (judgement.key, judgement.sample): judgement for judgement in store.judgements()
+        }
+        self._checked: dict[str, asyncio.Task[Mapping[str, Problem]]] = {}
+
+    async def run(self, backend: Backend) -> Scores:
+        """Ask for what is missing, judge what is unjudged, score all.
+
+        A verdict that was nobody's (`infra_error`) and a completion that failed are owed again.
+
+        Raises:
+            PrerequisiteMissing: The model or the sandbox went away; what was done is kept.
+            UserError: The directory cannot be written any more.
+        """
+        answered = set()
+        unjudged: list[Slot] = []
+        for generation in self._store.generations():
+            slot = (generation.key, generation.sample)
+            if generation.finish == "error":
+                continue
+            answered.add(slot)
+            self._usage[slot] = _usage(generation)
+            if not self._is_judged(slot):
+                unjudged.append(slot)
+        queue: asyncio.Queue[Generation | None] = asyncio.Queue(maxsize=max(64, 4 * self._width))
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._start_checks(group)
+                group.create_task(self._fill(backend, answered, set(unjudged), queue))
+                for _ in range(self._width):
+                    group.create_task(self._work(queue))
+        except BaseExceptionGroup as errors:
+            raise _first(errors) from None
+        finally:
+            scores = self._write_scores()
+        return scores
+
+    async def rescore(self) -> tuple[Scores, list[Judgement]]:
+        """Judge all stored completions anew; nothing is written. Failed ones stay what they were."""
+        made: list[Judgement] = []
+        queue: asyncio.Queue[Generation | None] = asyncio.Queue(maxsize=max(64, 4 * self._width))
+
+        async def fill() -> None:
+            for generation in self._store.generations():
+                if generation.key not in self._questions:
+                    continue
+                if generation.finish != "error":
+                    self._usage[generation.key, generation.sample] = _usage(generation)
+                await queue.put(generation)
+            await queue.put(None)
+
+        async def work() -> None:
+            while (generation := await queue.get()) is not None:
+                made.append(await self._judged(generation))
+                self._watcher.judged(generation.suite, made[-1])
+            await queue.put(None)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._start_checks(group)
+                group.create_task(fill())
+                for _ in range(self._width):
+                    group.create_task(work())
+        except BaseExceptionGroup as errors:
+            raise _first(errors) from None
+        order = {(q.key, s): i for i, (q, s) in enumerate(slot for suite in self._planned for slot in suite.slots())}
+        made.sort(key=lambda judgement: order.get((judgement.key, judgement.sample), len(order)))
+        return score_run(self._planned, made, self._usage), made
+
+    # -- asking ---------------------------------------------------------------------------------------------------
+
+    async def _fill(
+        self, backend: Backend, answered: set[Slot], unjudged: set[Slot], queue: asyncio.Queue[Generation | None]
+    ) -> None:
+        if unjudged:
+            for generation in self._store.generations():
+                if (generation.key, generation.sample) in unjudged:
+                    await queue.put(generation)
+        for ranked in (False, True):
+            requests = self._requests(answered, ranked=ranked)
+            stream = backend.loglikelihood(requests) if ranked else backend.generate(requests)
+            try:
+                async for request, reply in stream:
+                    generation = _record(request, reply)
+                    self._store.add_generation(generation)
+                    if isinstance(reply, Completion):
+                        self._usage[generation.key, generation.sample] = _usage(generation)
+                    self._watcher.generated(generation.suite, generation)
+                    await queue.put(generation)
+            finally:
+                await stream.aclose()
+        await queue.put(None)
+
+    async def _requests(self, answered: set[Slot], *, ranked: bool) -> AsyncIterator[Request]:
+        for planned in self._planned:
+            for question, sample in planned.slots():
+                if (question.key, sample) in answered or bool(question.prompt.choices) is not ranked:
+                    continue
+                yield Request(
+                    key=question.key,
+                    suite=planned.name,
+                    problem=question.problem.id,
+                    sample=sample,
+                    prompt=question.prompt,
+                    sampling=replace(planned.sampling, seed=seed_of(planned.sampling, question.problem.id, sample)),
+                    gold=question.problem.gold,
+                )
+
+    # -- judging --------------------------------------------------------------------------------------------------
+
+    async def _work(self, queue: asyncio.Queue[Generation | None]) -> None:
+        while (generation := await queue.get()) is not None:
+            if generation.key not in self._questions:
+                continue
+            judgement = await self._judged(generation)
+            self._store.add_judgement(judgement)
+            self._judgements[judgement.key, judgement.sample] = judgement
+            self._watcher.judged(generation.suite, judgement)
+        await queue.put(None)
+
+    async def _judged(self, generation: Generation) -> Judgement:
+        planned = self._suites[generation.suite]
+        if generation.finish == "error":
+            verdict = infra_error(f"no completion: {generation.error}")
+            problem = self._questions[generation.key].problem
+        else:
+            problem = (await self._checked[planned.suite.full_name])[generation.problem]
+            verdict = await self._verdict(planned.suite, problem, generation)
+        return _judgement(generation, problem, verdict)
+
+    async def _verdict(self, suite: Suite, problem: Problem, generation: Generation) -> Verdict:
+        try:
+            answer = suite.answer(problem, generation.text, generation.tool_calls)
+        except Exception as error:
+            # A suite's own defect must not end the run, and must not be the model's zero either.
+            return infra_error(f"{suite.full_name}: answer() raised {type(error).__name__}: {error}")
+        for attempt in range(INFRA_TRIES):
+            if attempt:
+                await asyncio.sleep(INFRA_PAUSE_S * 4 ** (attempt - 1))
+            verdict = await self._judge.verify(problem.check, answer)
+            if verdict.score is not None:
+                break
+        return verdict
+
+    def _start_checks(self, group: asyncio.TaskGroup) -> None:
+        for planned in self._planned:
+            name = planned.suite.full_name
+            if name not in self._checked:
+                self._checked[name] = group.create_task(self._checks(planned))
+
+    async def _checks(self, planned: PlannedSuite) -> Mapping[str, Problem]:
+        if not computes_checks(planned.suite) or self._sandbox is None:
+            return {question.problem.id: question.problem for question in planned.questions}
+        try:
+            problems = await planned.suite.prepare(self._sandbox)
+        except SandboxError as error:
+            raise PrerequisiteMissing(
+                f"{planned.name}: its reference solutions could not be run ({error})",
+                "see `mellum-eval sandbox status`, and continue with --resume",
+            ) from error
+        return {problem.id: problem for problem in problems}
+
+    # -- scores ---------------------------------------------------------------------------------------------------
+
+    def _is_judged(self, slot: Slot) -> bool:
+        judgement = self._judgements.get(slot)
+        return judgement is not None and judgement.score is not None
+
+    def _write_scores(self) -> Scores:
+        scores = score_run(self._planned, self._judgements.values(), self._usage)
+        self._store.write_scores(scores)
+        return scores
+
+
+def computes_checks(suite: Suite) -> bool:
+    """Whether a suite makes its checks in the sandbox, before anything of it can be judged."""
+    return type(suite).prepare is not Suite.prepare
+
+
+def _record(request: Request, reply: Completion | Failure) -> Generation:
+    common: dict[str, Any] = {
+        "key": request.key,
+        "suite": request.suite,
+        "problem": request.problem,
+        "sample": request.sample,
+        "prompt": prompt_record(request.prompt),
+    }
+    if isinstance(reply, Failure):
+        return Generation(**common, text="", finish="error", error=reply.message)
+    return Generation(
+        **common,
+        text=reply.text,
+        reasoning=reply.reasoning,
+        tool_calls=[dict(call) for call in reply.tool_calls],
+        finish=reply.finish,
+        tokens=dict(reply.tokens),
+        latency_s=round(reply.latency_s, 6),
+        loglikelihoods=list(reply.loglikelihoods),
+    )
+
+
+def _judgement(generation: Generation, problem: Problem, verdict: Verdict) -> Judgement:
+    fields = asdict(replace(verdict, parts=dict(verdict.parts), evidence=dict(verdict.evidence)))
+    fields["outcome"] = str(verdict.outcome)
+    return Judgement(
+        key=generation.key,
+        suite=generation.suite,
+        problem=generation.problem,
+        sample=generation.sample,
+        cluster=problem.cluster,
+        **fields,
+    )
+
+
+def _usage(generation: Generation) -> dict[str, int]:
+    return {**generation.tokens, "truncated": int(generation.finish == "length")}
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The exception that ended a group of tasks: the first real one, were it nested."""
+    for error in errors.exceptions:
+        return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    return errors

@@ -1,0 +1,146 @@
+"""From a spec to everything that will be asked: suites, their problems, rendered, each with its key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from mellum_eval.errors import UserError
+from mellum_eval.records import SuiteRecord
+from mellum_eval.spec import RunSpec
+from suites import registry
+from suites.problem import Message, Problem, Prompt
+from suites.sampling import Sampling
+from suites.suite import Suite
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A problem as this run asks it."""
+
+    problem: Problem
+    prompt: Prompt
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSuite:
+    """A suite at one setting of the sampling: a row of the scores.
+
+    Attributes:
+        name: The suite's full name; `NAME@tT` where the run has several temperatures.
+        suite: The suite.
+        sampling: As overridden by the spec.
+        questions: In the data set's order, after the limit.
+    """
+
+    name: str
+    suite: Suite
+    sampling: Sampling
+    questions: tuple[Question, ...]
+
+    def record(self) -> SuiteRecord:
+        """For the manifest."""
+        return SuiteRecord(
+            name=self.name,
+            category=self.suite.category,
+            version=self.suite.version,
+            metric=self.suite.metric,
+            lower_is_better=self.suite.lower_is_better,
+            data={source.file: source.sha256 for source in self.suite.data()},
+            sampling=asdict(self.sampling),
+            problems=len(self.questions),
+        )
+
+    def slots(self) -> Iterator[tuple[Question, int]]:
+        """Every completion wanted: all first samples, then all second ones, so that an early look covers the suite."""
+        for sample in range(self.sampling.samples):
+            for question in self.questions:
+                yield question, sample
+
+
+def plan(spec: RunSpec, *, chat: bool) -> list[PlannedSuite]:
+    """Read the suites' data and render all prompts.
+
+    Args:
+        spec: What to run; `suites` must not be empty.
+        chat: For a chat model, else for a base model.
+
+    Raises:
+        UserError: A suite is unknown, or has no problems.
+        SourceMissing, SourceAltered: A suite's data is not at hand or not the pinned one.
+    """
+    try:
+        names = registry.expand(spec.suites)
+        suites = [registry.get(name) for name in names]
+    except registry.UnknownSuite as error:
+        raise UserError(str(error)) from None
+    if not suites:
+        raise UserError(f"no suites in {', '.join(spec.suites) or 'the spec'}; see `mellum-eval suites list`")
+    planned = []
+    for suite in suites:
+        problems = evenly(suite.problems(), spec.limit)
+        if not problems:
+            raise UserError(f"suite {suite.full_name} has no problems")
+        prompts = [suite.render(problem, chat=chat) for problem in problems]
+        for temperature in spec.temperature or (suite.sampling.temperature,):
+            sampling = _sampling(suite.sampling, spec, temperature)
+            name = suite.full_name if len(spec.temperature) < 2 else f"{suite.full_name}@t{temperature:g}"
+            questions = tuple(
+                Question(problem, prompt, _key(suite, problem, prompt, sampling))
+                for problem, prompt in zip(problems, prompts, strict=True)
+            )
+            planned.append(PlannedSuite(name, suite, sampling, questions))
+    return planned
+
+
+def evenly(problems: Any, limit: int | None) -> list[Problem]:
+    """At most `limit` problems, spread over the whole: data sets are sorted by subject or difficulty."""
+    count = len(problems)
+    if limit is None or limit >= count:
+        return list(problems)
+    return [problems[index * count // limit] for index in range(limit)]
+
+
+def seed_of(sampling: Sampling, problem: str, sample: int) -> int:
+    """The seed that one sample of one problem is drawn with: in [0, 2**31), the same wherever it is drawn."""
+    digest = hashlib.sha256(f"{sampling.seed}\0{problem}\0{sample}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+def prompt_record(prompt: Prompt) -> dict[str, Any]:
+    """The prompt as it is stored and hashed: only what it has."""
+    record: dict[str, Any] = {}
+    if prompt.text is not None:
+        record["text"] = prompt.text
+    if prompt.messages:
+        record["messages"] = [_message(message) for message in prompt.messages]
+    for name in ("tools", "stop", "choices"):
+        if getattr(prompt, name):
+            record[name] = list(getattr(prompt, name))
+    return record
+
+
+def _message(message: Message) -> dict[str, Any]:
+    record: dict[str, Any] = {"role": message.role, "content": message.content}
+    return record | {"tool_calls": [dict(call) for call in message.tool_calls]} if message.tool_calls else record
+
+
+def _sampling(default: Sampling, spec: RunSpec, temperature: float) -> Sampling:
+    given = {
+        name: getattr(spec, name)
+        for name in ("samples", "top_p", "top_k", "max_tokens")
+        if getattr(spec, name) is not None
+    }
+    return replace(default, temperature=temperature, seed=spec.seed, **given)
+
+
+def _key(suite: Suite, problem: Problem, prompt: Prompt, sampling: Sampling) -> str:
+    # Not the check: judging anew is what `rescore` is for. Not the number of samples: more can be asked for later.
+    drawn = {field: value for field, value in asdict(sampling).items() if field != "samples"}
+    asked = [suite.full_name, suite.version, problem.id, prompt_record(prompt), drawn]
+    text = json.dumps(asked, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:32]

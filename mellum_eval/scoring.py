@@ -1,0 +1,108 @@
+"""From verdicts to `scores.json`: the same bytes for the same generations, in whatever order they came.
+
+The headline metric of a suite is the mean over its problems. A metric called pass@1 counts solved problems (all tests
+passed), any other is the mean of the verdicts' scores. What could not be judged (`infra_error`) has no score: such a
+sample is left out, counted, and shown as a rate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from mellum_eval.plan import PlannedSuite
+from mellum_eval.records import Judgement, Metric, Scores, SuiteScores
+from mellum_eval.statistics import mean_interval, pass_at_k
+from mellum_eval.store import Slot
+from sandboxes.verdict import Outcome
+
+
+def score_run(
+    planned: Sequence[PlannedSuite], judgements: Iterable[Judgement], usage: Mapping[Slot, Mapping[str, int]]
+) -> Scores:
+    """Score what has been judged so far.
+
+    Args:
+        planned: The suites of the run.
+        judgements: Verdicts, in any order; those of no planned slot are ignored.
+        usage: Token counts by slot, with `truncated` 1 where a completion ran into its limit.
+    """
+    verdicts = {(judgement.key, judgement.sample): judgement for judgement in judgements}
+    suites = {suite.name: _score(suite, verdicts, usage) for suite in planned}
+    wanted = sum(len(suite.questions) * suite.sampling.samples for suite in planned)
+    judged = sum(sum(scores.outcomes.values()) for scores in suites.values())
+    return Scores(suites=suites, partial=judged < wanted)
+
+
+def _score(
+    planned: PlannedSuite, verdicts: Mapping[Slot, Judgement], usage: Mapping[Slot, Mapping[str, int]]
+) -> SuiteScores:
+    samples = planned.sampling.samples
+    outcomes: dict[str, int] = {}
+    totals: dict[str, int] = {}
+    counted = 0
+    by_problem: list[list[Judgement]] = []
+    for question in planned.questions:
+        found = [verdicts[question.key, sample] for sample in range(samples) if (question.key, sample) in verdicts]
+        for judgement in found:
+            outcomes[judgement.outcome] = outcomes.get(judgement.outcome, 0) + 1
+        for sample in range(samples):
+            tokens = usage.get((question.key, sample))
+            if tokens is not None:
+                counted += 1
+                for name, number in tokens.items():
+                    totals[name] = totals.get(name, 0) + number
+        by_problem.append([judgement for judgement in found if judgement.score is not None])
+    judged = [problem for problem in by_problem if problem]
+    seen = sum(outcomes.values())
+    scored = sum(len(problem) for problem in judged)
+    return SuiteScores(
+        category=planned.suite.category,
+        n=len(judged),
+        metrics=_metrics(planned.suite.metric, samples, judged) if judged else {},
+        outcomes={str(outcome): outcomes[outcome] for outcome in Outcome if outcome in outcomes},
+        unparsed_rate=outcomes.get(Outcome.UNPARSED, 0) / scored if scored else 0.0,
+        infra_error_rate=outcomes.get(Outcome.INFRA_ERROR, 0) / seen if seen else 0.0,
+        tokens={name: totals[name] / counted for name in sorted(totals)},
+    )
+
+
+def _metrics(metric: str, samples: int, judged: Sequence[Sequence[Judgement]]) -> dict[str, Metric]:
+    solved = metric.startswith("pass@")
+    metrics = {metric: _mean(judged, [_average([_value(j, solved) for j in problem]) for problem in judged])}
+    if samples > 1:
+        metrics[f"avg@{samples}"] = metrics[metric]
+        for k in _ks(samples):
+            # A problem that lost samples to infra_error says nothing about more samples than it has.
+            enough = [problem for problem in judged if len(problem) >= k]
+            if enough:
+                values = [pass_at_k(len(problem), sum(_passed(j) for j in problem), k) for problem in enough]
+                metrics[f"pass@{k}"] = _mean(enough, values)
+    for part in sorted({name for problem in judged for judgement in problem for name in judgement.parts}):
+        # An answer that never got as far as its parts (unparsed, timeout) has none of them right.
+        values = [_average([judgement.parts.get(part, 0.0) for judgement in problem]) for problem in judged]
+        metrics[f"{metric}[{part}]"] = _mean(judged, values)
+    return metrics
+
+
+def _ks(samples: int) -> list[int]:
+    powers = {2**i for i in range(samples.bit_length())} | {10**i for i in range(1, 5)}
+    return sorted(k for k in powers | {samples} if k <= samples)
+
+
+def _value(judgement: Judgement, solved: bool) -> float:
+    return float(_passed(judgement)) if solved or judgement.score is None else judgement.score
+
+
+def _passed(judgement: Judgement) -> bool:
+    return judgement.outcome == Outcome.PASSED
+
+
+def _average(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _mean(problems: Sequence[Sequence[Judgement]], values: Sequence[float]) -> Metric:
+    clusters = [problem[0].cluster for problem in problems]
+    estimate = mean_interval(values, clusters if any(cluster is not None for cluster in clusters) else None)
+    return Metric(value=estimate.value, ci95=(estimate.lo, estimate.hi), stderr=estimate.stderr)

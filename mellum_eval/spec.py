@@ -1,0 +1,169 @@
+"""What a run is asked to do: flags over a YAML file over defaults, checked before anything is started."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from mellum_eval.errors import UserError
+
+_STRICT = ConfigDict(extra="forbid", frozen=True)
+
+
+class BackendOptions(BaseModel):
+    """How the model is driven; a backend ignores what it has no use for."""
+
+    model_config = _STRICT
+
+    base: bool = False
+    """Treat the model as a base model: plain continuation, no chat template."""
+    concurrency: int = Field(default=32, ge=1, le=4096)
+    """Requests in flight at an endpoint."""
+    batch_size: int = Field(default=16, ge=1, le=4096)
+    """Prompts a batch, where this process runs the model."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    device: str = "auto"
+    """`auto`, or what torch calls it: `cpu`, `cuda`, `cuda:1`."""
+    revision: str | None = None
+    """Revision of a model on the hub."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with a model's files, unconfined. Only for models whose code you have read."""
+    timeout_s: float = Field(default=600.0, gt=0)
+    """Seconds for one reply of an endpoint."""
+    retries: int = Field(default=6, ge=0, le=100)
+    """Tries again at an endpoint after 429, 5xx, a disconnect or a timeout."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """Environment variable with the endpoint's key; the key itself is never written anywhere."""
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    """Fields added to every request to an endpoint, such as {"chat_template_kwargs": {"enable_thinking": true}}."""
+    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """Passed to the chat template where this process applies it."""
+
+
+class RunSpec(BaseModel):
+    """One run, as given. None means: what the suite or the machine calls for."""
+
+    model_config = _STRICT
+
+    model: str | None = None
+    """SCHEME:REST, see `mellum-eval run --help`."""
+    suites: tuple[str, ...] = ()
+    """NAME or NAME:VARIANT, or a group such as `quick`."""
+    limit: int | None = Field(default=None, ge=1)
+    """Problems a suite at most, evenly spread over it."""
+    samples: int | None = Field(default=None, ge=1, le=10_000)
+    """Completions a problem."""
+    temperature: tuple[Annotated[float, Field(ge=0, le=10)], ...] = ()
+    """0 is greedy. With several, every suite is run at each, as NAME@tT."""
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_k: int | None = Field(default=None, ge=0)
+    """0 keeps all."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """New tokens at most, reasoning included."""
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    sandbox: Literal["auto", "docker", "local"] = "auto"
+    workers: int | None = Field(default=None, ge=1, le=1024)
+    """Sandbox workers; by default one a CPU."""
+    max_infra_rate: float = Field(default=0.01, ge=0, le=1)
+    """Share of a suite's samples that may end as infra_error before the run counts as failed (exit code 1)."""
+    backend: BackendOptions = BackendOptions()
+
+    @field_validator("temperature")
+    @classmethod
+    def _each_once(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(values)) < len(values):
+            raise ValueError("the same value is given twice")
+        return values
+
+
+def make_spec(flags: Mapping[str, Any], config: Path | None = None) -> RunSpec:
+    """The spec of a command line.
+
+    Args:
+        flags: Values by field name, `backend.FIELD` for the backend's; None where a flag was not given.
+        config: YAML with the same names (`backend` as a mapping); flags win.
+
+    Raises:
+        UserError: Names the file and the key, or the flag, and what is wrong with it.
+    """
+    given: dict[str, Any] = _read(config) if config is not None else {}
+    from_flags = {name: value for name, value in flags.items() if value is not None and value != ()}
+    for name, value in from_flags.items():
+        head, _, field = name.partition(".")
+        if field:
+            inner = given.get(head)
+            given[head] = {**(inner if isinstance(inner, dict) else {}), field: value}
+        else:
+            given[head] = value
+    try:
+        return RunSpec.model_validate(given)
+    except ValidationError as error:
+        raise UserError(_explain(error, from_flags, config)) from None
+
+
+def _explain(error: ValidationError, flags: Mapping[str, Any], config: Path | None) -> str:
+    first = error.errors()[0]
+    loc = [str(part) for part in first["loc"]]
+    key = ".".join(loc)
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        from difflib import get_close_matches
+
+        model: type[BaseModel] = BackendOptions if loc[0] == "backend" and len(loc) > 1 else RunSpec
+        near = get_close_matches(loc[-1], model.model_fields, n=1)
+        message = f"no such key; did you mean {near[0]}?" if near else f"no such key; {', '.join(model.model_fields)}"
+    by_flag = next((name for name in flags if key == name or key.startswith(f"{name}.")), None)
+    if by_flag is not None:
+        return f"--{by_flag.rpartition('.')[2].replace('_', '-')}: {message}"
+    return f"{config}: {key}: {message}"
+
+
+class _Loader:
+    """YAML 1.1 as PyYAML's safe loader reads it, but a key given twice is an error and 1e-5 is a number."""
+
+    @staticmethod
+    def load(text: str) -> Any:
+        import yaml
+
+        class Loader(yaml.SafeLoader):
+            pass
+
+        def mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+            seen = set()
+            for key_node, _ in node.value:
+                key = key_node.value
+                if key in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", key_node.start_mark)
+                seen.add(key)
+            return dict(loader.construct_mapping(node, deep=True))
+
+        Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
+        Loader.add_implicit_resolver(
+            "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+        )
+        return yaml.load(text, Loader=Loader)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        value = _Loader.load(path.read_text("utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
+        raise UserError(f"{path}:{line}: {error.problem or 'not YAML'}") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise UserError(f"{path}: not YAML ({error})") from None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: a mapping of keys is needed, not a {type(value).__name__}")
+    return {str(key): entry for key, entry in value.items()}

@@ -1,0 +1,95 @@
+"""Suites and a judge small enough to see through."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from mellum_eval.records import Manifest
+from sandboxes.check import Answer, Check, ExactCheck
+from sandboxes.sandbox import Sandbox
+from sandboxes.verdict import Outcome, Verdict, infra_error
+from suites import registry
+from suites.problem import Problem
+from suites.sampling import Sampling
+from suites.suite import Suite
+
+
+class Sums(Suite):
+    """Twenty sums; gold is the number."""
+
+    name = "sums"
+    category = "math"
+    version = "1"
+    summary = "sums"
+    variants = ("few",)
+
+    def problems(self) -> Sequence[Problem]:
+        return [
+            Problem(f"sum/{n}", f"{n} + {n}?", ExactCheck(kind="exact", answer=str(2 * n)), str(2 * n), f"c{n % 5}")
+            for n in range(3 if self.variant == "few" else 20)
+        ]
+
+
+class Late(Sums):
+    """As sums, but the checks are made in the sandbox."""
+
+    name = "late"
+    metric = "pass@1"
+    sampling = Sampling(temperature=0.5, samples=4)
+
+    async def prepare(self, sandbox: Sandbox) -> Sequence[Problem]:
+        await asyncio.sleep(0.01)
+        return self.problems()
+
+
+class FakeJudge:
+    """Compares strings; `hook` may answer first, or raise."""
+
+    def __init__(self, hook: Callable[[Answer], Verdict | None] = lambda answer: None, delay_s: float = 0.0) -> None:
+        self.seen: list[Answer] = []
+        self.hook = hook
+        self.delay_s = delay_s
+        self.running = self.most = 0
+
+    async def verify(self, check: Check, answer: Answer) -> Verdict:
+        assert isinstance(check, ExactCheck)
+        self.seen.append(answer)
+        self.running += 1
+        self.most = max(self.most, self.running)
+        await asyncio.sleep(self.delay_s)
+        self.running -= 1
+        forced = self.hook(answer)
+        if forced is not None:
+            return forced
+        if not answer:
+            return Verdict(Outcome.UNPARSED, 0.0)
+        right = answer == check.answer
+        return Verdict(Outcome.PASSED if right else Outcome.FAILED, float(right), parts={"half": right / 2})
+
+
+def ours() -> Verdict:
+    return infra_error("the engine went away")
+
+
+SUITES = {"sums": Sums, "late": Late}
+
+
+@pytest.fixture
+def fake_suites(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = registry.get
+
+    def get(name: str) -> Suite:
+        head, _, variant = name.partition(":")
+        return SUITES[head](variant or None) if head in SUITES else real(name)
+
+    monkeypatch.setattr(registry, "expand", lambda names: tuple(names))
+    monkeypatch.setattr(registry, "get", get)
+
+
+def manifest(**kwargs: Any) -> Manifest:
+    fields: dict[str, Any] = {"command": [], "spec": {}, "model": {}, "suites": [], "seeds": {}, "sandbox": {}}
+    return Manifest(**{**fields, "created": "2026-01-01T00:00:00Z", "versions": {}, "host": {}, **kwargs})

@@ -16,8 +16,12 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from sandboxes.check import CallsCheck
+from sandboxes.errors import SandboxError
 from sandboxes.pool import CANARY, SandboxPool
 from sandboxes.sandbox import Role
+from sandboxes.verdict import Outcome
+from sandboxes.verifiers import verifier_for
 
 CODE = "def add(a, b):\n    return a + b\n"
 
@@ -48,7 +52,7 @@ async def bench(pool: SandboxPool, image: str | None, seconds: float = 5.0) -> l
         seconds: For each row.
     """
     workers = pool.workers
-    rows = [await _sessions(pool, seconds)]
+    rows = [await _calls(pool, seconds), await _sessions(pool, seconds)]
     if image is not None and (docker := shutil.which("docker")):
         rows.append(await asyncio.to_thread(_docker_run, docker, image, workers, seconds))
         rows.append(await asyncio.to_thread(_docker_exec, docker, image, workers, seconds))
@@ -74,7 +78,25 @@ async def _sessions(pool: SandboxPool, seconds: float) -> Row:
             await session.finish()
 
     rate, jobs = await _rate(one, pool.workers, seconds)
-    return Row(f"{pool.engine} session", rate, jobs, "isolation, limits and cleaning; the child only echoes")
+    return Row(
+        f"{pool.engine} session",
+        rate,
+        jobs,
+        "the same without the function and the comparison: its child echoes a byte",
+    )
+
+
+async def _calls(pool: SandboxPool, seconds: float) -> Row:
+    check = CallsCheck(kind="calls", entry_point="add", calls=[[1, 2]], expected=[3])
+    verifier = verifier_for("calls", pool)
+
+    async def one() -> None:
+        verdict = await verifier.verify(check, CODE)
+        if verdict.outcome is not Outcome.PASSED:
+            raise SandboxError(f"the benchmark's own job ended {verdict.outcome}: {verdict.message}")
+
+    rate, jobs = await _rate(one, pool.workers, seconds)
+    return Row(f"{pool.engine} verdict", rate, jobs, "isolation, limits, cleaning, expected values out of reach")
 
 
 async def _rate(one: Callable[[], Awaitable[None]], workers: int, seconds: float) -> tuple[float, int]:

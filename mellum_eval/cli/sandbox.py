@@ -125,7 +125,7 @@ async def _bench(choice: Choice, seconds: float, workers: int | None, as_json: b
             if row.rate is None:
                 typer.echo(f"{row.name:<{width}}  {'-':>9}            {row.note}")
                 continue
-            ratio = f"ours is {ours / row.rate:6.1f}x" if ours and row is not rows[0] else " " * 15
+            ratio = f"ours is {ours / row.rate:6.1f}x" if ours and row not in rows[:2] else " " * 15
             typer.echo(f"{row.name:<{width}}  {row.rate:7.1f}/s  {ratio}  {row.note}")
 
 

@@ -185,3 +185,20 @@ def test_the_page_itself_never_scrolls_sideways(chromium: Any, pages: dict[str, 
                 "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
             )
             assert wide <= 0, f"{name} at {width}"
+
+
+def test_print_is_dark_on_light_whatever_the_theme(chromium: Any, pages: dict[str, Path]) -> None:
+    visit(chromium, pages["good"])
+    chromium.execute_script("document.documentElement.dataset.theme = 'dark'")
+    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        cell = "getComputedStyle(document.querySelector('#leaderboard ~ .scroll tbody td'))"
+        ink = chromium.execute_script(f"return {cell}.color.match(/\\d+/g).slice(0, 3).map(Number)")
+        paper = chromium.execute_script(
+            "return getComputedStyle(document.querySelector('#leaderboard ~ .scroll')).backgroundColor"
+            ".match(/\\d+/g).slice(0, 3).map(Number)"
+        )
+        assert max(ink) < 80
+        assert min(paper) > 220
+    finally:
+        chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})

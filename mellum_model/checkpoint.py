@@ -145,18 +145,43 @@ def load(
     config = MellumConfig.load(directory)
     with ExitStack() as stack:
         shards = _Shards(directory, stack)
-        keys = set(shards.places)
-        config = _reconcile(config, keys, mtp, directory)
-        layout: Layout = "native" if "embed_tokens.weight" in keys else "hub"
-        model = Mellum(config, device="meta")
-        plan = _plan(config, layout)
-        _check(model, plan, shards, keys, directory)
-        parameters = dict(model.named_parameters())
-        common = wanted or shards.header(plan[0][1][0].key)[1]
-        for name, parts in plan:
-            loaded = _read(shards, parts, parameters[name].shape, torch.device(device), common)
-            _assign(model, name, loaded)
+        model = Mellum(_reconcile(config, set(shards.places), mtp, directory), device="meta")
+        for name, parts, shape in _checked_plan(model, shards, directory):
+            wanted = wanted or shards.header(parts[0].key)[1]  # of the first: a checkpoint has one dtype throughout
+            _assign(model, name, _read(shards, parts, shape, torch.device(device), wanted))
     return model.eval()
+
+
+def load_into(model: Mellum, path: str | Path) -> None:
+    """Load a checkpoint into a model that is built and possibly sharded: each rank reads its own part of every tensor.
+
+    Raises:
+        CheckpointError: As `load`; keys of an MTP head that the model lacks are passed over.
+    """
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    directory = Path(path)
+    parameters = dict(model.named_parameters())
+    with ExitStack() as stack, torch.no_grad():
+        shards = _Shards(directory, stack)
+        for name, parts, shape in _checked_plan(model, shards, directory):
+            target = parameters[name]
+            whole = _read(shards, parts, shape, torch.device("cpu"), target.dtype)
+            if isinstance(target, DTensor):
+                mesh, placements = target.device_mesh, target.placements
+                part = distribute_tensor(whole.to(target.device), mesh, placements, src_data_rank=None)
+                target.to_local().copy_(part.to_local())
+            else:
+                target.copy_(whole)
+
+
+def _checked_plan(model: Mellum, shards: _Shards, directory: Path) -> list[tuple[str, list[Piece], torch.Size]]:
+    """Each parameter with its keys and shape, once all of them are known to be there."""
+    keys = set(shards.places)
+    plan = _plan(model.config, "native" if "embed_tokens.weight" in keys else "hub")
+    _check(model, plan, shards, keys, directory)
+    parameters = dict(model.named_parameters())
+    return [(name, parts, parameters[name].shape) for name, parts in plan]
 
 
 def _check(

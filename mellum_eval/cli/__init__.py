@@ -30,6 +30,7 @@ VERBS = {
     "data": "Show, fetch and verify the suites' data.",
     "verify": "Judge JSONL jobs from stdin, verdicts to stdout.",
     "sandbox": "Build, inspect and measure the sandbox.",
+    "model": "Show, convert and run a Mellum checkpoint.",
     "doctor": "Show what is installed, what is missing, and the command that mends it.",
 }
 

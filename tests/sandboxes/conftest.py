@@ -2,48 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from functools import partial
 
 import pytest
-from arena_jobs import SCRIPTED, PoolOf
-
-from sandboxes.engines.base import Engine
-from sandboxes.engines.local import LocalEngine
-from sandboxes.errors import SandboxUnavailable
-from sandboxes.pool import SandboxPool
-from sandboxes.sandbox import Role
-
-LOCAL: dict[str, dict[str, Any]] = {
-    "local": {},
-    "local-bwrap": {"maker": "bwrap"},
-    "local-unshare": {"maker": "unshare"},
-    "local-bwrap-one-id": {"maker": "bwrap", "allow_range": False},
-    "local-unshare-one-id": {"maker": "unshare", "allow_range": False},
-}
-"""Who makes the namespaces, and whether sessions have user ids of their own."""
+from arena_jobs import PoolOf
+from engines import EVERY_ENGINE, scripted_pool
 
 
-async def engine_called(name: str) -> Engine:
-    """An engine that works here; else the test is skipped, or fails where it must be there."""
-    if name in LOCAL:
-        return LocalEngine(**LOCAL[name])
-    from sandboxes.engines.docker import IMAGE, DockerEngine
-
-    engine = DockerEngine(image=os.environ.get("MELLUM_SANDBOX_IMAGE", IMAGE))
-    try:
-        await engine.open()
-    except SandboxUnavailable as missing:
-        await engine.close()
-        if os.environ.get("MELLUM_REQUIRE_DOCKER") == "1":
-            pytest.fail(str(missing))
-        pytest.skip(str(missing))
-    return engine
-
-
-@pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.docker), *list(LOCAL)[1:]])
+@pytest.fixture(params=EVERY_ENGINE)
 def engine_name(request: pytest.FixtureRequest) -> str:
     """Every test that asks for this runs under both engines."""
     return str(request.param)
@@ -52,11 +18,4 @@ def engine_name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def pool_of(engine_name: str) -> PoolOf:
     """Makes a started pool of workers that run the Python source which they are sent."""
-
-    @asynccontextmanager
-    async def make(workers: int = 1, **options: Any) -> AsyncIterator[SandboxPool]:
-        engine = await engine_called(engine_name)
-        async with SandboxPool(engine, workers, children={r: "extra" for r in Role}, extra=SCRIPTED, **options) as pool:
-            yield pool
-
-    return make
+    return partial(scripted_pool, engine_name)

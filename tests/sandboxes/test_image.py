@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from arena_jobs import PoolOf
-from conftest import engine_called
+from engines import engine_called
 
 from sandboxes.check import Limits
 from sandboxes.engines.docker import connect

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from arena_jobs import SCRIPTED, SMALL, PoolOf, run
-from conftest import engine_called
+from engines import engine_called
 
 from sandboxes.errors import ContainerLost, LostTwice, SandboxError, SandboxUnavailable
 from sandboxes.pool import SandboxPool
@@ -175,7 +175,7 @@ asyncio.run(main())
 async def test_a_killed_harness_leaves_no_container() -> None:
     engine = await engine_called("docker")
     root = Path(__file__).resolve().parents[2]
-    program = HARNESS.format(tests=str(Path(__file__).parent), image=engine.image)
+    program = HARNESS.format(tests=str(Path(__file__).parents[1]), image=engine.image)
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}
     ) as harness:

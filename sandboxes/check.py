@@ -65,9 +65,6 @@ class CallsCheck(_Check):
     expected_b64: str | None = None
     also_py: str | None = None
     """For each call a list of further values that are as right as the expected one (some of EvalPlus's oracles)."""
-    alternatives_b64: str | None = None
-    """A second expected value for every call, as `expected_b64`: a result that meets either one passes. EvalPlus
-    credits two readings of some MBPP problems."""
     atol: float | None = Field(default=None, ge=0)
     compare: Comparison = "equal"
     groups: dict[str, int] = Field(default_factory=dict)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 from sandboxes.check import Answer
@@ -32,6 +33,8 @@ class Suite(ABC):
     has_gold: ClassVar[bool] = True
     empty_passes: ClassVar[bool] = False
     """Whether an empty answer is right to some problems (BFCL irrelevance): `empty_is_right` says to which."""
+    wrong_gold: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Problems whose gold answer the data set itself has wrong: id → evidence."""
     variants: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, variant: str | None = None) -> None:

@@ -8,6 +8,7 @@ import typer
 
 from mellum_eval.errors import PrerequisiteMissing, UserError
 from sandboxes.errors import SandboxUnavailable
+from suites.registry import UnknownSuite
 from suites.sources import SourceAltered, SourceMissing
 
 # Typer carries its own copy of click in newer versions and needs click in older ones: the class is found, not named.
@@ -20,7 +21,7 @@ def explain(error: Exception) -> tuple[int, str]:
         return 2, _usage(error)
     if isinstance(error, (PrerequisiteMissing, SandboxUnavailable, SourceMissing)):
         return 3, str(error)
-    if isinstance(error, (UserError, SourceAltered)):
+    if isinstance(error, (UserError, SourceAltered, UnknownSuite)):
         return 2, str(error)
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename is not None else ""

@@ -12,7 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sandboxes.check import CallsCheck
+from sandboxes.check import Answer, CallsCheck
+from suites.code.program import program_of
+from suites.problem import Problem
 from suites.quick.generator import TINY, Instance, QuickSuite, Template
 
 
@@ -217,3 +219,7 @@ class QuickCode(QuickSuite):
         _texts("texts_3", 3, _text_step, _text_step, _text_ending_step),
         _words,
     )
+
+    def answer(self, problem: Problem, text: str, tool_calls: Sequence[dict[str, Any]] = ()) -> Answer:
+        """The program."""
+        return program_of(text, "f")

@@ -1,0 +1,143 @@
+"""Expected values: what a data set's own solution returns, computed in the arena once and kept in the user's cache.
+
+The solution is run as any candidate is, so nothing of it is trusted: its results cross the boundary as plain values,
+are read with the codec's caps, and are written again here. A cache entry is named by the hash of program, entry point
+and inputs, so it never goes stale; it carries its own hash, so that a torn or altered one is computed again.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sandboxes.check import Limits
+from sandboxes.errors import SandboxError
+from sandboxes.retry import judged
+from sandboxes.runtime import wire
+from sandboxes.runtime.codec import CodecError, decode, encode, loads
+from sandboxes.sandbox import Role, Sandbox, Session
+from suites.sources import cache_root
+
+LONG = 64 * 1024
+"""Bytes of an encoded result from which on its digest is kept instead."""
+VERSION = b"2"
+"""Part of every entry's name: changes with the format of the entries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Inputs and results of a function, as a check carries them (`calls_b64`, `expected_b64`, `expected_sha256`)."""
+
+    calls: str = ""
+    results: str = ""
+    digests: Mapping[int, str] = field(default_factory=dict)
+    """Of results that are too long to carry about (`expected_sha256`)."""
+
+
+class Oracle:
+    """Runs solutions in a sandbox, or remembers that it did."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+
+    @staticmethod
+    def encode(values: list[Any]) -> str:
+        """Values of our own as a check carries them."""
+        return base64.b64encode(encode(values)).decode("ascii")
+
+    async def expected(self, code: str, entry_point: str, inputs: Sequence[Sequence[Any]], limits: Limits) -> Expected:
+        """What the function returns for each list of arguments.
+
+        Raises:
+            SandboxError: It could not be run, raised, or returned something that cannot leave the arena.
+        """
+        calls = [encode(list(arguments)) for arguments in inputs]
+        entry = _entry(code, entry_point, calls)
+        stored = _load(entry)
+        if stored is None:
+            stored = await judged(self._sandbox, lambda: self._run(code, entry_point, calls, limits))
+            _store(entry, stored)
+        results, digests = loads(stored)
+        return Expected(self.encode([list(arguments) for arguments in inputs]), self.encode(results), digests)
+
+    async def _run(self, code: str, entry_point: str, calls: list[bytes], limits: Limits) -> bytes:
+        async with self._sandbox.session(Role.ARENA, limits) as session:
+            await session.send(encode(("calls", code, entry_point, calls)))
+            answers: list[tuple[bytes, bytes]] = []
+            while len(answers) < len(calls):
+                answers += await _answers(session, b"R", entry_point)
+            values = [await _value(session, index, answer, entry_point) for index, answer in enumerate(answers)]
+            await session.finish(kill=True)
+        return encode(_shortened(values))
+
+
+def _shortened(values: list[Any]) -> tuple[list[Any], dict[int, str]]:
+    """Values, with None for those that are long and that a digest stands for as well as they do."""
+    digests = {}
+    for index, value in enumerate(values):
+        data = encode(value)
+        if len(data) > LONG and _exact(value):
+            digests[index] = hashlib.sha256(data).hexdigest()
+    return [None if index in digests else value for index, value in enumerate(values)], digests
+
+
+def _exact(value: Any) -> bool:
+    """Whether equality with it is equality of bytes, once bools and whole floats are read as ints."""
+    if type(value) in (list, tuple):
+        return all(map(_exact, value))
+    return value is None or type(value) in (str, bytes, int)
+
+
+async def _value(session: Session, index: int, answer: tuple[bytes, bytes], entry_point: str) -> Any:
+    status, body = answer
+    if status == wire.DIGEST_OF:
+        await session.send(b"f" + index.to_bytes(4, "little"))
+        ((status, body),) = await _answers(session, b"f", entry_point)
+    if status != wire.VALUE:
+        said = body.replace(b"\0", b": ").decode("utf-8", "replace")[:200]
+        raise SandboxError(f"the data set's own {entry_point} gave no plain value for call {index} ({said})")
+    try:
+        return decode(body)
+    except CodecError as error:
+        raise SandboxError(f"the data set's own {entry_point} returned an unreadable value: {error}") from error
+
+
+async def _answers(session: Session, kind: bytes, entry_point: str) -> list[tuple[bytes, bytes]]:
+    message = await session.receive()
+    if message is None:
+        ending = await session.finish()
+        raise SandboxError(f"the data set's own {entry_point} did not end by itself: {ending.end} {ending.stderr_tail}")
+    if message[:1] != kind:
+        raise SandboxError(f"the data set's own {entry_point} cannot be loaded: {message[1:200]!r}")
+    return wire.records(message[1:])
+
+
+def _entry(code: str, entry_point: str, calls: list[bytes]) -> Path:
+    digest = hashlib.sha256(encode((VERSION, code, entry_point, calls))).hexdigest()
+    return cache_root() / "oracle" / digest[:2] / digest[2:]
+
+
+def _load(entry: Path) -> bytes | None:
+    try:
+        stored = entry.read_bytes()
+    except OSError:
+        return None
+    digest, results = stored[:32], stored[32:]
+    return results if hashlib.sha256(results).digest() == digest else None
+
+
+def _store(entry: Path, results: bytes) -> None:
+    """Atomically; a cache that cannot be written costs time, nothing else."""
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=entry.parent, delete=False) as file:
+            file.write(hashlib.sha256(results).digest() + results)
+        os.replace(file.name, entry)
+    except OSError:
+        return

@@ -118,7 +118,7 @@ async def _validate(suites: list[Suite], choice: Choice, workers: int | None) ->
     async with await open_sandbox(choice, workers) as pool:
         if pool.notice:
             typer.echo(pool.notice, err=True)
-        verifiers = Verifiers(pool)
+        verifiers = Verifiers(sandbox=pool)
         for suite in suites:
             result = await validate_suite(suite, pool, verifiers.verify, progress=_progress(suite.full_name))
             _report(result)

@@ -37,6 +37,10 @@ STOPS = ('\n"""', "\nassert", "\nif __name__", "\nprint(", "\n```")
 Shape = Callable[[list[Any]], list[Any]]
 
 
+def _as_it_is(arguments: list[Any]) -> list[Any]:
+    return arguments
+
+
 def _tuples(rows: list[Any]) -> list[Any]:
     return [tuple(row) for row in rows]
 
@@ -129,7 +133,7 @@ class MbppPlus(EvalPlusSuite):
         """Rows with their inputs brought into shape."""
         (source,) = self.data()
         for row in read_jsonl(source):
-            shape = SHAPES.get(row["task_id"], lambda arguments: arguments)
+            shape = SHAPES.get(row["task_id"], _as_it_is)
             name = row["entry_point"]
             compare: Comparison = "set" if name in AS_SETS else "allclose"
             task = Task(

@@ -55,8 +55,7 @@ def _nested(name: str, first: str, second: str) -> Template:
         if first == "-":
             a += b
         one, middle = _eq(a, first, b)
-        if second == "-" and middle < c:
-            middle, one, a = middle + c, f"{a + c} {first} {b} = {middle + c}", a + c
+        c = min(c, middle) if second == "-" else c
         two, _ = _eq(middle, second, c)
         return _instance(name, 2, (a, b, c), f"What is ({a} {first} {b}) {second} {c}?", [one, two])
 

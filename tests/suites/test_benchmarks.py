@@ -14,7 +14,7 @@ import pytest
 from sandboxes.check import CallsCheck, ChoiceCheck, MathCheck, ToolCallCheck
 from sandboxes.extract import choice_letter, final_answer, split
 from suites import registry
-from suites.code.mbpp_plus import AS_SETS, NOT_NONE, SECOND_READINGS, SHAPES
+from suites.code.mbpp_plus import AS_SETS, SECOND_READINGS, SHAPES
 from suites.problem import Problem
 from suites.suite import Suite
 

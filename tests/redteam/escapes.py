@@ -185,7 +185,7 @@ ESCAPES = {
             got.append(path)
     """,
     "files outside": """
-        for path in ("/etc/shadow", "/etc/machine-id", "/var/log", "/var/lib", "/root/.bashrc", "/root/.ssh", "/home",
+        for path in ("/etc/shadow", "/etc/machine-id", "/var/lib/docker", "/root/.bashrc", "/root/.ssh", "/home",
                      "/boot", "/mnt", "/run/docker.sock", "/var/run/docker.sock", "/proc/1/root/etc/shadow",
                      "/proc/kcore", "/proc/kmsg", "/dev/mem", "/dev/kmsg", "/dev/vda", "/dev/sda", "/dev/tty",
                      "/dev/fuse", "/dev/kvm", "/dev/net/tun", "/dev/loop0", "/sys/kernel/debug", "/sys/fs/bpf"):
@@ -207,7 +207,8 @@ ESCAPES = {
     """,
     "writing what is read-only": """
         import tempfile
-        for top in ("/", "/usr", "/etc", "/opt", "/bin", "/lib", "/dev", "/proc", "/root", os.path.dirname(os.__file__)):
+        library = os.path.dirname(os.__file__)
+        for top in ("/", "/usr", "/etc", "/opt", "/bin", "/lib", "/dev", "/proc", "/root", library):
             try: fd, path = tempfile.mkstemp(dir=top)
             except OSError: continue
             got.append(path)

@@ -57,6 +57,23 @@ async def test_cancelling_who_waits_loses_no_worker(pool_of: PoolOf) -> None:
         assert (await run(pool, "send(b'next')"))[0] == [b"next"]
 
 
+async def test_waiting_for_an_answer_can_be_given_up_and_taken_up_again(pool_of: PoolOf) -> None:
+    """Cut anywhere, between the pieces of a frame too, nothing that was sent is lost."""
+    size = 3_000_000
+    async with pool_of() as pool, pool.session(Role.ARENA, SMALL) as session:
+        await session.send(b"for i in range(3): send(bytes([i]) * %d)" % size)
+        got, given_up = [], 0
+        while len(got) < 3:
+            try:
+                async with asyncio.timeout(0.0005):
+                    got.append(await session.receive())
+            except TimeoutError:
+                given_up += 1
+        assert got == [bytes([i]) * size for i in range(3)]
+        assert given_up > 3
+        assert (await session.finish()).end is End.EXITED
+
+
 async def test_the_canary_passes_beside_work(pool_of: PoolOf) -> None:
     async with pool_of(workers=2) as pool:
         work = asyncio.create_task(run(pool, "import time; time.sleep(1)"))

@@ -47,6 +47,7 @@ class Job:
         now = time.monotonic()
         self.opened = now
         self.closed = now
+        self.asked_at = now
         self.wake_at = now + FIRST_TICK_S
         self.beat_at = now + frames.BEAT_S
         self.hold_until = 0.0
@@ -86,6 +87,7 @@ class Job:
         if self.dead or self.end is not None:
             return
         self.end = end
+        self.asked_at = time.monotonic()
         if self.pid:
             try:
                 os.kill(self.pid, signal.SIGKILL)

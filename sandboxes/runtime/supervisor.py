@@ -25,6 +25,8 @@ from sandboxes.runtime.traces import Traces
 READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
 WRITABLE = select.POLLOUT | select.POLLERR
 HOLD_S = 0.001
+STUCK_S = 30.0
+"""How long a fork, a death or a cleaning may take; far more than they do on any machine that gets on at all."""
 SWEEPS = 400
 CLEANINGS = 3
 SWEEP_PAUSE_S = 0.005
@@ -296,6 +298,11 @@ class Supervisor:
             job.beat_at = now + frames.BEAT_S
             if not self.outgoing:
                 self.emit(frames.BEAT)
+        waits_for_zygote = job.busy or not job.pid or (job.end is not None and not job.dead)
+        if waits_for_zygote and now - job.asked_at > STUCK_S:
+            sys.stderr.write("the zygote, or a process that cannot be killed, is stuck\n")
+            sys.stderr.flush()
+            os._exit(1)  # and all else with us: the harness has other workers
         if job.dead:
             job.wake_at = now + SWEEP_PAUSE_S
             return
@@ -386,6 +393,7 @@ class Supervisor:
     def ask(self, job: Job, kind: int) -> None:
         """Have the zygote sweep or clean; `wind_up` goes on when it has reported."""
         job.busy = True
+        job.asked_at = time.monotonic()
         self.control.send(orders.ORDER.pack(kind, job.uid, 0, 0.0, 0))
 
     def end(self, job: Job, left: str) -> None:

@@ -16,6 +16,8 @@ import pytest
 from arena_jobs import SCRIPTED, SMALL, PoolOf, run
 from engines import engine_called
 
+from sandboxes import bootstrap
+from sandboxes.check import Limits
 from sandboxes.errors import ContainerLost, LostTwice, SandboxError, SandboxUnavailable
 from sandboxes.pool import SandboxPool
 from sandboxes.retry import judged
@@ -37,6 +39,11 @@ def container_of(pool: SandboxPool) -> Any:
 def main_pid(container: Any) -> int:
     container.reload()
     return int(container.attrs["State"]["Pid"])
+
+
+def zygote_pid(pool: SandboxPool) -> int:
+    supervisor = main_pid(container_of(pool))
+    return int(Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text())
 
 
 async def test_a_killed_container_is_lost_and_replaced(pool_of: PoolOf) -> None:
@@ -94,6 +101,27 @@ async def test_a_frozen_supervisor_never_hangs_the_pool(pool_of: PoolOf) -> None
         assert (await run(pool, "send(b'next')"))[0] == [b"next"]
 
 
+async def test_a_frozen_zygote_never_hangs_the_pool(pool_of: PoolOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = bootstrap.sources()
+    quick = texts["supervisor"].replace("STUCK_S = 30.0", "STUCK_S = 1.0")
+    assert quick != texts["supervisor"]
+    monkeypatch.setitem(texts, "supervisor", quick)
+    async with pool_of() as pool:
+        await run(pool, "pass")
+        pid = zygote_pid(pool)
+        for code, moment in (("pass", 0.0), ("import time; time.sleep(100)", 0.3)):
+            async with pool.session(Role.ARENA, Limits(cpu_s=0.1, wall_s=0.6)) as session:
+                if not moment:
+                    os.kill(pid, signal.SIGSTOP)
+                await session.send(code.encode())
+                await asyncio.sleep(moment)
+                os.kill(pid, signal.SIGSTOP)
+                with pytest.raises(ContainerLost, match="stuck"):
+                    await session.finish()
+            assert (await run(pool, "send(b'next')"))[0] == [b"next"]
+            pid = zygote_pid(pool)
+
+
 async def test_a_quiet_but_living_session_is_not_lost(pool_of: PoolOf) -> None:
     async with pool_of(quiet_s=3.0) as pool:
         assert (await run(pool, "import time; time.sleep(5); send(b'late')"))[0] == [b"late"]
@@ -114,8 +142,6 @@ async def test_an_answer_that_always_takes_its_container_down_is_named(pool_of: 
 
 
 async def test_memory_limits_follow_the_session(pool_of: PoolOf) -> None:
-    from sandboxes.check import Limits
-
     hold = "b = bytearray(b'x') * (200 << 20); send(b'held')"
     async with pool_of() as pool:
         assert (await run(pool, hold, Limits(memory_mb=64)))[0] == []

@@ -111,7 +111,7 @@ def load(code: str, name: str = "solution") -> ModuleType:
         LoadError: It does not compile, or raises.
     """
     try:
-        compiled = compile(code, FILENAME, "exec", dont_inherit=True)
+        compiled = compile(text_of(code), FILENAME, "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
         raise LoadError(wire.SYNTAX + describe(error)) from None
     module = ModuleType(name)
@@ -126,6 +126,11 @@ def load(code: str, name: str = "solution") -> ModuleType:
     except BaseException as error:
         raise LoadError(wire.IMPORT + describe(error)) from None
     return module
+
+
+def text_of(code: str) -> str:
+    """The code without a byte order mark, which Python accepts in a file but not in a string."""
+    return code[1:] if code[:1] == "\ufeff" else code
 
 
 class _Source:

@@ -84,7 +84,7 @@ class Proxy(Handle):
 
     __slots__ = ("_call", "_name")
 
-    def __init__(self, name: str, call: Callable[[str, tuple[Any, ...], dict[str, Any]], Any], state: State) -> None:
+    def __init__(self, name: str, call: Callable[..., Any], state: State) -> None:
         super().__init__(-1, state)
         object.__setattr__(self, "_name", name)
         object.__setattr__(self, "_call", call)
@@ -92,6 +92,11 @@ class Proxy(Handle):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call it, in the arena."""
         return object.__getattribute__(self, "_call")(object.__getattribute__(self, "_name"), args, kwargs)
+
+
+def call_for_effect(proxy: Proxy, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call it where the test throws the result away: see `effects`."""
+    return object.__getattribute__(proxy, "_call")(name_of(proxy), args, kwargs, True)
 
 
 def name_of(proxy: Proxy) -> str:

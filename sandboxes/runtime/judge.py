@@ -19,7 +19,8 @@ from typing import Any
 
 from sandboxes.runtime import wire
 from sandboxes.runtime.codec import CodecError, decode, encode, loads
-from sandboxes.runtime.handles import Handle, Proxy, State, Stop, exception, name_of, number_of
+from sandboxes.runtime.effects import MARK, compile_test
+from sandboxes.runtime.handles import Handle, Proxy, State, Stop, call_for_effect, exception, name_of, number_of
 from sandboxes.runtime.settle import settle
 
 MAX_NODES = 40_000_000
@@ -90,8 +91,15 @@ class Caller:
         self.state.kind = self.state.reason = ""
         self.answered = iter(answered)
 
-    def __call__(self, target: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """One call of the candidate: its result, or its exception, or the end of the test."""
+    def __call__(self, target: str, args: tuple[Any, ...], kwargs: dict[str, Any], for_effect: bool = False) -> Any:
+        """One call of the candidate: its result, or its exception, or the end of the test.
+
+        Args:
+            target: The name that is called.
+            args: Positional arguments.
+            kwargs: Keyword arguments.
+            for_effect: The test throws the result away, so what it wants is what the call does to its arguments.
+        """
         names: list[str] = []
 
         def opaque(item: Any) -> int:
@@ -113,7 +121,7 @@ class Caller:
         status, body = self.ask(raw)
         self.seen = True
         try:
-            return self.value(status, body, args, kwargs)
+            return self.value(status, body, args, kwargs, for_effect)
         except CodecError as error:
             self.state.stop("tampered", f"malformed reply: {error}")
 
@@ -136,7 +144,7 @@ class Caller:
             self.state.stop("tampered", f"malformed reply: {error}")
         return only
 
-    def value(self, status: bytes, body: bytes, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def value(self, status: bytes, body: bytes, args: tuple[Any, ...], kwargs: dict[str, Any], for_effect: bool) -> Any:
         """What the call gives, or raises."""
         if status == wire.VALUE:
             return decode(body, self.handle, MAX_NODES)
@@ -146,8 +154,9 @@ class Caller:
                 pairs = [*zip(args, positional), *((kwargs[k], v) for k, v in named.items() if k in kwargs)]
             except (TypeError, ValueError, AttributeError):
                 raise CodecError("a changed argument list") from None
-            for mine, theirs in pairs:
-                _become(mine, theirs)
+            if for_effect:
+                for mine, theirs in pairs:
+                    _become(mine, theirs)
             return value
         if status == wire.RAISED:
             raise exception(body)
@@ -178,6 +187,10 @@ def _evaluates(state: State, name: str) -> Any:
     return refuse
 
 
+def _for_effect(function: Any, /, *args: Any, **kwargs: Any) -> Any:
+    return call_for_effect(function, args, kwargs) if type(function) is Proxy else function(*args, **kwargs)
+
+
 class _Names(dict):  # type: ignore[type-arg]
     """Builtins, and after them the candidate's names: CPython asks a dict subclass through `__missing__`."""
 
@@ -185,6 +198,7 @@ class _Names(dict):  # type: ignore[type-arg]
         super().__init__(vars(builtins))
         for name in ("eval", "exec", "compile"):
             self[name] = _evaluates(state, name)
+        self[MARK] = _for_effect
         self.caller = caller
 
     def __missing__(self, name: str) -> Any:
@@ -247,9 +261,9 @@ def _check(
     space = _namespace(_Names(None, caller.state))
     proxy = Proxy(entry_point, caller, caller.state)
     try:
-        exec(compile(prelude, "prelude.py", "exec", dont_inherit=True), space)
+        exec(compile_test(prelude, "prelude.py"), space)
         space[entry_point] = proxy  # the prelude may hold a stub of that name, and the test may use it (HumanEval/33)
-        exec(compile(test, "test.py", "exec", dont_inherit=True), space)
+        exec(compile_test(test, "test.py"), space)
         check = space["check"]
     except BaseException as error:
         return [_broken(error)]
@@ -263,8 +277,8 @@ def _asserts(
     space = _namespace(_Names(caller, caller.state))
     caller.begin([])
     try:
-        compiled = compile(setup, "setup.py", "exec", dont_inherit=True)
-        codes = [compile(test, "test.py", "exec", dont_inherit=True) for test in tests]
+        compiled = compile_test(setup, "setup.py")
+        codes = [compile_test(test, "test.py") for test in tests]
     except (SyntaxError, ValueError) as error:
         return [_broken(error)] * len(tests)
     if setup.strip():

@@ -17,11 +17,11 @@ PIPE = 65536
 
 def run(code: str, stdin: bytes, outbox: int) -> None:
     """Run it to its end and leave with its status. Never returns."""
-    from sandboxes.runtime.candidate import FILENAME, LoadError, describe, load
+    from sandboxes.runtime.candidate import FILENAME, LoadError, describe, load, text_of
 
     exit_now, flush = os._exit, _flush
     try:
-        compile(code, FILENAME, "exec", dont_inherit=True)
+        compile(text_of(code), FILENAME, "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
         wire.send(outbox, b"X" + wire.SYNTAX + describe(error))
         exit_now(1)

@@ -696,7 +696,9 @@ THEFT = {
     "own_memory": THIEF
     + _code(
         """
+        import ctypes
         def f(x):
+            ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE: /proc/self is ours again
             with open('/proc/self/maps') as maps, open('/proc/self/mem', 'rb', 0) as memory:
                 for line in maps:
                     span, rights = line.split()[:2]
@@ -712,8 +714,9 @@ THEFT = {
     "memory_of_others": THIEF
     + _code(
         """
-        import os
+        import ctypes, os
         def f(x):
+            ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
             for pid in filter(str.isdigit, os.listdir('/proc')):
                 if int(pid) == os.getpid(): continue
                 try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -62,12 +62,8 @@ class PlannedSuite:
                 yield question, sample
 
 
-def plan(spec: RunSpec, *, chat: bool) -> list[PlannedSuite]:
-    """Read the suites' data and render all prompts.
-
-    Args:
-        spec: What to run; `suites` must not be empty.
-        chat: For a chat model, else for a base model.
+def load_suites(spec: RunSpec) -> list[tuple[Suite, list[Problem]]]:
+    """Read the suites' problems, after the limit. Needs no model, so that bad input shows before one is loaded.
 
     Raises:
         UserError: A suite is unknown, or has no problems.
@@ -80,11 +76,27 @@ def plan(spec: RunSpec, *, chat: bool) -> list[PlannedSuite]:
         raise UserError(str(error)) from None
     if not suites:
         raise UserError(f"no suites in {', '.join(spec.suites) or 'the spec'}; see `mellum-eval suites list`")
-    planned = []
+    loaded = []
     for suite in suites:
         problems = evenly(suite.problems(), spec.limit)
         if not problems:
             raise UserError(f"suite {suite.full_name} has no problems")
+        loaded.append((suite, problems))
+    return loaded
+
+
+def plan(
+    spec: RunSpec, *, chat: bool, loaded: Sequence[tuple[Suite, list[Problem]]] | None = None
+) -> list[PlannedSuite]:
+    """Render all prompts.
+
+    Args:
+        spec: What to run; `suites` must not be empty.
+        chat: For a chat model, else for a base model.
+        loaded: What `load_suites` gave, if it was called already; it raises as that does.
+    """
+    planned = []
+    for suite, problems in load_suites(spec) if loaded is None else loaded:
         prompts = [suite.render(problem, chat=chat) for problem in problems]
         for temperature in spec.temperature or (suite.sampling.temperature,):
             sampling = _sampling(suite.sampling, spec, temperature)

@@ -61,13 +61,30 @@ class RunStore:
         store._take_lock()
         try:
             if (path / "run.json").exists():
-                raise UserError(f"{path} holds a run already; continue it with --resume, or choose another --out")
+                raise _taken(path)
             store.write_manifest(manifest)
             store._open_for_writing()
         except BaseException:
             store.close()
             raise
         return store
+
+    @staticmethod
+    def check_free(path: Path) -> None:
+        """Fail now, not after a model was loaded, where `create` would.
+
+        Raises:
+            UserError: A run is there already, or the directory cannot be written.
+        """
+        if (path / "run.json").exists():
+            raise _taken(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            probe = path / f".probe.{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise UserError(f"{path}: {error.strerror}; choose another --out") from None
 
     @classmethod
     def resume(cls, path: Path) -> RunStore:
@@ -182,6 +199,10 @@ class RunStore:
             # A run that is still being written may have grown since the first pass: what is new is left for next time.
             if last.get(_slot(path, number, value)) == offset:
                 yield _validated(value, kind, f"{path}:{number}")
+
+
+def _taken(path: Path) -> UserError:
+    return UserError(f"{path} holds a run already; continue it with --resume, or choose another --out")
 
 
 def _slot(path: Path, number: int, value: Any) -> Slot:

@@ -47,8 +47,8 @@ class HfBackend:
         self._batch_size = options.batch_size
         self._succeeded = False
         self._failed_batches = 0
-        short = Path(name).name if Path(name).is_dir() else name
-        self._info = BackendInfo(short, self._chat, _identity(name, model, tokenizer))
+        identity = _identity(name, model, tokenizer)
+        self._info = BackendInfo(identity["name"], self._chat, identity)
         model.generation_config = _plain_config()
 
     @classmethod
@@ -267,18 +267,32 @@ def _end_tokens(model: Any, tokenizer: Any) -> list[int]:
 
 def _identity(name: str, model: Any, tokenizer: Any) -> dict[str, Any]:
     template = getattr(tokenizer, "chat_template", None)
+    local = Path(name).is_dir()
     identity: dict[str, Any] = {
         "scheme": "hf",
-        "name": name,
+        "name": Path(name).resolve().name if local else name,
         "model_type": model.config.model_type,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "parameters": _parameters(model),
         "dtype": str(model.dtype).removeprefix("torch."),
         "device": str(model.device),
         "revision": getattr(model.config, "_commit_hash", None),
         "chat_template_sha256": hashlib.sha256(str(template).encode()).hexdigest() if template is not None else None,
     }
-    weights = weights_sha256(Path(name)) if Path(name).is_dir() else None
+    weights = weights_sha256(Path(name)) if local else None
     return identity | ({"sha256": weights} if weights is not None else {})
+
+
+def _parameters(model: Any) -> dict[str, int]:
+    """Parameters in all, and those that one token meets: of the routed experts only the chosen share."""
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    total = sum(sizes.values())
+    config = model.config.get_text_config()
+    chosen = getattr(config, "num_experts_per_tok", None)
+    experts = getattr(config, "num_experts", None) or getattr(config, "num_local_experts", None)
+    if not chosen or not experts:
+        return {"total": total, "active": total}
+    routed = sum(size for name, size in sizes.items() if ".experts." in name)
+    return {"total": total, "active": total - routed + routed * chosen // experts}
 
 
 def weights_sha256(directory: Path) -> str | None:

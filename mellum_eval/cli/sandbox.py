@@ -6,11 +6,11 @@ import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mellum_eval.cli.choices import Which
 from mellum_eval.errors import PrerequisiteMissing
 from sandboxes.errors import SandboxError, SandboxUnavailable
 
@@ -24,14 +24,6 @@ app = typer.Typer(
     help="Build, inspect and measure the sandbox.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class Which(StrEnum):
-    """The values of --sandbox."""
-
-    AUTO = "auto"
-    DOCKER = "docker"
-    LOCAL = "local"
 
 
 Sandbox = Annotated[Which, typer.Option("--sandbox", help="Which sandbox to use.")]

@@ -13,11 +13,11 @@ import sys
 import threading
 from collections import deque
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mellum_eval.cli.choices import Which
 from mellum_eval.errors import PrerequisiteMissing, UserError
 
 if TYPE_CHECKING:
@@ -34,14 +34,6 @@ app = typer.Typer(
 LOOK_AHEAD = 8
 """Jobs in flight for each worker: how far the others may run ahead of the slowest."""
 MAX_LINE = 256 << 20
-
-
-class Which(StrEnum):
-    """The values of --sandbox."""
-
-    AUTO = "auto"
-    DOCKER = "docker"
-    LOCAL = "local"
 
 
 @app.command()

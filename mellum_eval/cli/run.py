@@ -1,0 +1,199 @@
+"""`mellum-eval run`: a model through suites to scores and a report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mellum_eval.cli.choices import Which
+from mellum_eval.errors import UserError
+
+if TYPE_CHECKING:
+    from mellum_eval.launch import Finished
+    from mellum_eval.spec import RunSpec
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command(
+    epilog="MODEL is one of: hf:ID_OR_PATH (transformers); openai:MODEL@URL (any OpenAI-compatible endpoint); "
+    "replay:RUN_DIR (generations of an earlier run); mock:gold, mock:empty or mock:mixed (no model)."
+)
+def run(
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="SCHEME:NAME, see below. [default: mock:mixed]")
+    ] = None,
+    more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+    suites: Annotated[
+        list[str] | None,
+        typer.Option("--suite", "-s", metavar="NAME[:VARIANT]", help="Suite or group, repeatable. [default: quick]"),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="YAML with the same names; flags win over it.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", help="Problems a suite at most, evenly spread over it.")
+    ] = None,
+    samples: Annotated[int | None, typer.Option("--samples", metavar="K", help="Completions a problem.")] = None,
+    temperature: Annotated[
+        list[str] | None,
+        typer.Option("--temperature", metavar="T...", help="0 is greedy; several make a row of scores each."),
+    ] = None,
+    top_p: Annotated[float | None, typer.Option("--top-p", metavar="P", help="Nucleus sampling.")] = None,
+    top_k: Annotated[int | None, typer.Option("--top-k", metavar="K", help="0 keeps all tokens.")] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", metavar="N", help="New tokens at most, reasoning included.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", help="Each sample's own seed follows from it.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Run directory. [default: runs/TIME-MODEL]")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    sandbox: Annotated[Which | None, typer.Option("--sandbox", help="Where code runs. [default: auto]")] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", metavar="N", help="Sandbox workers. [default: one a CPU]")
+    ] = None,
+    max_infra_rate: Annotated[
+        float | None,
+        typer.Option("--max-infra-rate", metavar="SHARE", help="Exit 1 if more could not be judged. [default: 0.01]"),
+    ] = None,
+    base: Annotated[
+        bool | None, typer.Option("--base/--chat", help="Plain continuation, or the chat template. [default: chat]")
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option("--concurrency", metavar="N", help="Requests in flight at an endpoint. [default: 32]")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", metavar="N", help="Prompts a batch with hf:. [default: 16]")
+    ] = None,
+    dtype: Annotated[str | None, typer.Option("--dtype", help="auto, float32, bfloat16, float16.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1.")] = None,
+    revision: Annotated[str | None, typer.Option("--revision", help="Revision of a model on the hub.")] = None,
+    trust_remote_code: Annotated[
+        bool | None, typer.Option("--trust-remote-code", help="Run the code that comes with a model, unconfined.")
+    ] = None,
+    timeout_s: Annotated[
+        float | None, typer.Option("--timeout-s", metavar="S", help="For one reply of an endpoint. [default: 600]")
+    ] = None,
+    retries: Annotated[
+        int | None, typer.Option("--retries", metavar="N", help="Tries again at an endpoint. [default: 6]")
+    ] = None,
+    api_key_env: Annotated[
+        str | None,
+        typer.Option("--api-key-env", metavar="NAME", help="Variable with the key. [default: OPENAI_API_KEY]"),
+    ] = None,
+    extra_body: Annotated[
+        str | None, typer.Option("--extra-body", metavar="JSON", help="Fields added to every request to an endpoint.")
+    ] = None,
+    chat_template_kwargs: Annotated[
+        str | None, typer.Option("--chat-template-kwargs", metavar="JSON", help="For the chat template with hf:.")
+    ] = None,
+) -> None:
+    """Evaluate a model on suites and write a run directory and a report."""
+    from mellum_eval.spec import make_spec
+
+    named, drawn = _names_and_numbers(model, more or [], temperature or [])
+    flags: dict[str, Any] = {
+        "model": named,
+        "suites": tuple(name.strip() for given in suites or [] for name in given.split(",") if name.strip()),
+        "limit": limit,
+        "samples": samples,
+        "temperature": drawn,
+        "top_p": top_p,
+        "top_k": top_k,
+        "max_tokens": max_tokens,
+        "seed": seed,
+        "sandbox": None if sandbox is None else sandbox.value,
+        "workers": workers,
+        "max_infra_rate": max_infra_rate,
+        "backend.base": base,
+        "backend.concurrency": concurrency,
+        "backend.batch_size": batch_size,
+        "backend.dtype": dtype,
+        "backend.device": device,
+        "backend.revision": revision,
+        "backend.trust_remote_code": trust_remote_code,
+        "backend.timeout_s": timeout_s,
+        "backend.retries": retries,
+        "backend.api_key_env": api_key_env,
+        "backend.extra_body": _json("--extra-body", extra_body),
+        "backend.chat_template_kwargs": _json("--chat-template-kwargs", chat_template_kwargs),
+    }
+    _run(make_spec(flags, config), out, resume)
+
+
+def _run(spec: RunSpec, out: Path | None, resume: bool) -> None:
+    from mellum_eval import launch
+    from mellum_eval.cli.finish import finish, say
+    from mellum_eval.cli.interrupts import run_until_signal
+    from mellum_eval.cli.progress import progress
+
+    if resume and out is None:
+        raise UserError("--resume needs --out DIR, the directory of the run to go on with")
+    if spec.model is None and not resume:
+        say(f"no model given: {launch.DEFAULT_MODEL} stands in, which knows the answers to 70 % of the problems")
+    path = out or launch.default_out(spec.model or launch.DEFAULT_MODEL)
+    try:
+        with progress() as watch:
+            done: Finished = run_until_signal(launch.run(spec, path, resume=resume, say=say, watch=watch))
+    except KeyboardInterrupt:
+        begun = (path / "run.json").exists()
+        say(f"interrupted; continue with `mellum-eval run --resume --out {path}`" if begun else "interrupted")
+        raise typer.Exit(130) from None
+    from mellum_eval.store import RunStore
+
+    rate = spec.max_infra_rate if not resume or "max_infra_rate" in spec.model_fields_set else float(
+        RunStore.open(path).manifest.spec.get("max_infra_rate", 0.01)
+    )  # fmt: skip
+    finish(done, rate)
+
+
+def _names_and_numbers(
+    model: str | None, more: list[str], temperature: list[str]
+) -> tuple[str | None, tuple[float, ...]]:
+    """Sort what stands without a flag: `--temperature 0 0.8` leaves 0.8 to the arguments.
+
+    Raises:
+        UserError: Something is neither a model nor a temperature.
+    """
+    numbers = [float(number) for number in map(_number, (part for given in temperature for part in given.split(",")))]
+    names = []
+    for given in [*([model] if model is not None else []), *more]:
+        if temperature and _is_number(given):
+            numbers.append(float(given))
+        else:
+            names.append(given)
+    if len(names) > 1:
+        raise UserError(f"one MODEL at a time, not {' and '.join(names)}")
+    return (names[0] if names else None), tuple(numbers)
+
+
+def _number(text: str) -> str:
+    if not _is_number(text):
+        raise UserError(f"--temperature: {text!r} is not a number")
+    return text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _json(flag: str, text: str | None) -> Any:
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{flag}: not JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise UserError(f'{flag}: a JSON object is needed, such as {{"key": 1}}')
+    return value

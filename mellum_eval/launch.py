@@ -1,0 +1,225 @@
+"""A run from spec to scores: opens what it needs, cheapest first, so that what is missing shows before what is slow."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mellum_eval.backends.base import Backend
+from mellum_eval.backends.registry import open_backend
+from mellum_eval.errors import PrerequisiteMissing, UserError
+from mellum_eval.manifest import make_manifest, now, versions
+from mellum_eval.pipeline import Pipeline, Watcher, computes_checks
+from mellum_eval.plan import PlannedSuite, Question, load_suites, plan
+from mellum_eval.records import Judgement, Scores
+from mellum_eval.resuming import check_same, merged_spec
+from mellum_eval.spec import RunSpec
+from mellum_eval.store import RunStore
+from sandboxes.choose import open_sandbox
+from sandboxes.errors import SandboxError, SandboxUnavailable
+from sandboxes.pool import SandboxPool
+from sandboxes.verifiers import NEEDS_SANDBOX
+from sandboxes.verify import Verifiers
+from suites.problem import Problem
+from suites.suite import Suite
+
+DEFAULT_MODEL = "mock:mixed"
+DEFAULT_SUITES = ("quick",)
+Say = Callable[[str], None]
+Watch = Callable[[Sequence[PlannedSuite]], Watcher]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run that came to its end.
+
+    Attributes:
+        path: Its directory.
+        planned: What was asked.
+        scores: What came out.
+        troubles: For each suite with infra errors, its name and the commonest message.
+    """
+
+    path: Path
+    planned: list[PlannedSuite]
+    scores: Scores
+    troubles: dict[str, str]
+
+
+def default_out(model: str, root: Path = Path("runs")) -> Path:
+    """`runs/<UTC time>-<model>`, a name that is not taken."""
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", model.partition("@http")[0]).strip("-.")[-60:] or "model"
+    stem = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug}"
+    names = (stem if number == 1 else f"{stem}-{number}" for number in range(1, 10_000))
+    return next(root / name for name in names if not (root / name).exists())
+
+
+async def run(spec: RunSpec, out: Path, *, resume: bool, say: Say, watch: Watch) -> Finished:
+    """Run, or go on with a run.
+
+    Args:
+        spec: What to do; of a resumed run only what was given anew.
+        out: The run's directory.
+        resume: Go on with the run that is there.
+        say: Takes lines for the user.
+        watch: Makes the watcher once the plan is known.
+
+    Raises:
+        UserError, PrerequisiteMissing, SandboxUnavailable, SourceMissing, SourceAltered: Nothing that was done is lost.
+    """
+    if resume:
+        begun = RunStore.open(out).manifest
+        spec = merged_spec(begun, spec)
+    else:
+        begun = None
+        spec = _with_defaults(spec)
+        RunStore.check_free(out)
+    try:
+        loaded = load_suites(spec)
+        async with Verifiers(_opener(spec, say)) as verifiers:
+            pool = await _ready(verifiers) if _needs_sandbox(loaded) else None
+            backend = await open_backend(spec.model or DEFAULT_MODEL, spec.backend)
+            try:
+                planned = plan(spec, chat=backend.info.chat, loaded=loaded)
+                if begun is not None:
+                    check_same(begun, planned, identity(backend))
+                    store = RunStore.resume(out)
+                else:
+                    sandbox = dict(pool.describe()) if pool is not None else {}
+                    store = RunStore.create(out, make_manifest(spec, planned, identity(backend), sandbox))
+                with store:
+                    line = Pipeline(planned, store, verifiers, pool, width=_width(spec), watcher=watch(planned))
+                    scores = await line.run(backend)
+                    return Finished(out, planned, scores, _troubles(store.judgements()))
+            finally:
+                await backend.aclose()
+    finally:
+        _remove_if_empty(out)
+
+
+async def rescore(path: Path, spec: RunSpec, *, say: Say, watch: Watch) -> Finished:
+    """Judge a run's stored completions again, with the suites and verifiers of today.
+
+    The old verdicts stay until the new ones are complete.
+
+    Args:
+        path: The run's directory.
+        spec: Sandbox and workers to judge with.
+        say: Takes lines for the user.
+        watch: Makes the watcher once the plan is known.
+
+    Raises:
+        UserError, PrerequisiteMissing, SandboxUnavailable, SourceMissing, SourceAltered: The run is as it was.
+    """
+    with RunStore.resume(path) as store:
+        begun = store.manifest
+        spec = merged_spec(begun, spec)
+        loaded = load_suites(spec)
+        planned = _with_stored_keys(plan(spec, chat=bool(begun.model.get("chat", True)), loaded=loaded), store)
+        for suite in planned:
+            old = next((record.version for record in begun.suites if record.name == suite.name), None)
+            if old != suite.suite.version:
+                say(f"{suite.name}: answers to version {old} are judged as version {suite.suite.version}")
+        async with Verifiers(_opener(spec, say)) as verifiers:
+            pool = await _ready(verifiers) if _needs_sandbox(loaded) else None
+            line = Pipeline(planned, store, verifiers, pool, width=_width(spec), watcher=watch(planned))
+            scores, judgements = await line.rescore()
+            entry: dict[str, Any] = {
+                "at": now(),
+                "versions": versions(),
+                "sandbox": dict(pool.describe()) if pool is not None else {},
+                "suites": {suite.name: suite.suite.version for suite in planned},
+            }
+        store.replace_judgements(iter(judgements))
+        store.write_manifest(begun.model_copy(update={"rescored": [*begun.rescored, entry]}))
+        store.write_scores(scores)
+        return Finished(path, planned, scores, _troubles(judgements))
+
+
+def identity(backend: Backend) -> dict[str, Any]:
+    """The manifest's `model`."""
+    return {**backend.info.identity, "chat": backend.info.chat}
+
+
+def _with_defaults(spec: RunSpec) -> RunSpec:
+    if spec.model is not None and spec.model.startswith("replay:"):
+        # A replay asks what its run asked, unless told otherwise.
+        replayed = RunStore.open(Path(spec.model.removeprefix("replay:"))).manifest.spec
+        kept = {name: replayed[name] for name in RunSpec.model_fields if name in replayed}
+        for name in ("model", "sandbox", "workers", "max_infra_rate", "backend"):
+            kept.pop(name, None)
+        given = {name: getattr(spec, name) for name in spec.model_fields_set}
+        spec = RunSpec.model_validate({**kept, **given})
+    return spec.model_copy(update={"model": spec.model or DEFAULT_MODEL, "suites": spec.suites or DEFAULT_SUITES})
+
+
+def _opener(spec: RunSpec, say: Say) -> Callable[[], Any]:
+    async def opened() -> SandboxPool:
+        pool = await open_sandbox(spec.sandbox, spec.workers)
+        if pool.notice:
+            say(pool.notice)
+        return pool
+
+    return opened
+
+
+async def _ready(verifiers: Verifiers) -> Any:
+    try:
+        return await verifiers.ready()
+    except SandboxUnavailable:
+        raise
+    except SandboxError as error:
+        raise PrerequisiteMissing(f"the sandbox did not start ({error})", "see `mellum-eval sandbox status`") from error
+
+
+def _needs_sandbox(loaded: Sequence[tuple[Suite, list[Problem]]]) -> bool:
+    return any(
+        computes_checks(suite) or any(problem.check.kind in NEEDS_SANDBOX for problem in problems)
+        for suite, problems in loaded
+    )
+
+
+def _width(spec: RunSpec) -> int:
+    # A worker's arena and judge are busy in turns, and text verifiers need neither: a few answers each keep all fed.
+    return 4 * (spec.workers or os.cpu_count() or 1)
+
+
+def _with_stored_keys(planned: list[PlannedSuite], store: RunStore) -> list[PlannedSuite]:
+    """The plan under the keys that the run has: prompts may be worded otherwise today, the answers are to those."""
+    keys = {(generation.suite, generation.problem): generation.key for generation in store.generations()}
+    if not keys:
+        raise UserError(f"{store.path} has no completions to judge")
+    return [
+        PlannedSuite(
+            suite.name,
+            suite.suite,
+            suite.sampling,
+            tuple(
+                Question(question.problem, question.prompt, keys.get((suite.name, question.problem.id), question.key))
+                for question in suite.questions
+            ),
+        )
+        for suite in planned
+    ]
+
+
+def _troubles(judgements: Any) -> dict[str, str]:
+    counts: dict[str, dict[str, int]] = {}
+    judgement: Judgement
+    for judgement in judgements:
+        if judgement.score is None:
+            of_suite = counts.setdefault(judgement.suite, {})
+            of_suite[judgement.message] = of_suite.get(judgement.message, 0) + 1
+    return {suite: max(messages, key=messages.__getitem__) for suite, messages in counts.items()}
+
+
+def _remove_if_empty(path: Path) -> None:
+    try:
+        path.rmdir()
+    except OSError:
+        return

@@ -144,21 +144,25 @@ def loglikelihood(
             raise PromptError(f"pair {number} has an empty context; begin with the end-of-text token")
         if len(context) + len(continuation) > room:
             raise PromptError(f"pair {number} has {len(context) + len(continuation)} tokens; the context is {room}")
-    order = sorted(range(len(pairs)), key=lambda number: -sum(map(len, pairs[number])))
+    # The last token of a pair is never an input: choices of one token after the same context are one computation.
+    wanted: dict[tuple[int, ...], list[int]] = {}
+    for number, (context, continuation) in enumerate(pairs):
+        wanted.setdefault((*context, *continuation[:-1]), []).append(number)
+    inputs = sorted(wanted, key=len, reverse=True)
     results: dict[int, Likelihood] = {}
-    while order:
-        longest = sum(map(len, pairs[order[0]]))
+    while inputs:
+        longest = len(inputs[0])
         size = max(1, batch_tokens // longest)
-        batch, order = order[:size], order[size:]
-        rows = [[*pairs[number][0], *pairs[number][1]] for number in batch]
-        ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=model.device)
+        batch, inputs = inputs[:size], inputs[size:]
+        ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in batch], device=model.device)
         hidden = model.trunk(ids).hidden
-        for index, number in enumerate(batch):
-            context, continuation = pairs[number]
-            begin = len(context) - 1
-            scores = model.head(hidden[index, begin : begin + len(continuation)]).float().log_softmax(-1)
-            wanted = torch.tensor(list(continuation), dtype=torch.long, device=model.device)
-            chosen = scores.gather(1, wanted[:, None])[:, 0].tolist()
-            best = bool((scores.argmax(-1) == wanted).all())
-            results[number] = Likelihood(sum(chosen), best, chosen)
+        for index, row in enumerate(batch):
+            begin = min(len(pairs[number][0]) for number in wanted[row]) - 1
+            scores = model.head(hidden[index, begin : len(row)]).float().log_softmax(-1)
+            for number in wanted[row]:
+                context, continuation = pairs[number]
+                own = scores[len(context) - 1 - begin :][: len(continuation)]
+                tokens = torch.tensor(list(continuation), dtype=torch.long, device=model.device)
+                chosen = own.gather(1, tokens[:, None])[:, 0].tolist()
+                results[number] = Likelihood(sum(chosen), bool((own.argmax(-1) == tokens).all()), chosen)
     return [results[number] for number in range(len(pairs))]

@@ -32,7 +32,7 @@ def rank(
         lengths.append(len(start))
         for index, choice in enumerate(choices):
             whole = tokenizer(context + choice, add_special_tokens=special)["input_ids"]
-            shared = _shared_prefix(start, whole)
+            shared = shared_prefix(start, whole)
             span = whole[shared:]
             wanted.setdefault(tuple(whole[:-1][-limit:]), []).append((number, index, span))
     values = [[0.0] * len(choices) for _, choices in questions]
@@ -50,7 +50,7 @@ def rank(
     ]
 
 
-def _shared_prefix(context: Sequence[int], whole: Sequence[int]) -> int:
+def shared_prefix(context: Sequence[int], whole: Sequence[int]) -> int:
     """Tokens before the choice: where the seam falls inside a token, that token belongs to the choice."""
     shared = 0
     for a, b in zip(context, whole[:-1], strict=False):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from mellum_eval.backends.base import Backend
@@ -24,6 +25,16 @@ _ELSEWHERE = {
 """Schemes of the contract that this version cannot serve by itself, and what serves instead."""
 
 
+Opener = Callable[[str, BackendOptions], Awaitable[Backend]]
+
+_provided: dict[str, Opener] = {}
+
+
+def provide(scheme: str, opener: Opener) -> None:
+    """Let the command line, which may import every room, serve a scheme that needs one this package may not."""
+    _provided[scheme] = opener
+
+
 async def open_backend(model: str, options: BackendOptions) -> Backend:
     """Load the model, or reach for it.
 
@@ -32,6 +43,8 @@ async def open_backend(model: str, options: BackendOptions) -> Backend:
         PrerequisiteMissing: A package is not installed, or the endpoint does not answer.
     """
     scheme, _, rest = model.partition(":")
+    if scheme in _provided and rest:
+        return await _provided[scheme](rest, options)
     if scheme in _ELSEWHERE:
         raise PrerequisiteMissing(f"{model}: this version has no {scheme} backend", _ELSEWHERE[scheme])
     if scheme not in SCHEMES:

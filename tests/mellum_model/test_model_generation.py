@@ -167,7 +167,15 @@ def test_logprobs_are_the_models_own() -> None:
 
 def test_loglikelihood_is_the_sum_of_the_models_own() -> None:
     model = build(TINY)
-    pairs = [(prompts_of(TINY, 5)[0], [3, 4, 5]), ([1], [2]), ([7, 8, 9], []), ([3], list(range(20)))]
+    pairs = [
+        (prompts_of(TINY, 5)[0], [3, 4, 5]),
+        ([1], [2]),
+        ([7, 8, 9], []),
+        ([3], list(range(20))),
+        ([1], [9]),
+        ([1, 2], [4]),
+        ([1], [2, 5]),
+    ]
     got = loglikelihood(model, pairs, batch_tokens=30)
     for (context, continuation), result in zip(pairs, got, strict=True):
         with torch.no_grad():

@@ -1,0 +1,230 @@
+"""`native:PATH`: this repository's own model, in this process, batched continuously.
+
+The model's room is not imported here: the command line hands in what is needed of it (`NativeModel`). Requests join the
+batch as others finish, so a long answer holds nobody up; a request's answer does not depend on its company, because
+each draws from a generator of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from mellum_eval.backends.base import BackendInfo, Completion, Failure, Reply, Request, best_choice
+from mellum_eval.backends.hf_ranking import shared_prefix
+from mellum_eval.errors import UserError
+from suites.problem import Prompt
+from suites.sampling import Sampling
+
+RANKED_AT_ONCE = 64
+FAILED_STEPS_TO_GIVE_UP = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """One answer of an engine."""
+
+    index: int
+    text: str
+    finish: str
+    tokens: int
+
+
+class NativeEngine(Protocol):
+    """Continuous batching over one model."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is left to do."""
+        ...
+
+    def submit(self, ids: Sequence[int], sampling: Sampling, stop: tuple[str, ...]) -> int:
+        """Queue a prompt; its number."""
+        ...
+
+    def step(self) -> list[Finished]:
+        """Work for one token a row; what has finished."""
+        ...
+
+
+class NativeModel(Protocol):
+    """A loaded model and tokenizer."""
+
+    @property
+    def info(self) -> BackendInfo:
+        """What it is."""
+        ...
+
+    @property
+    def limit(self) -> int:
+        """Tokens of its context."""
+        ...
+
+    def render(self, prompt: Prompt) -> str:
+        """The text that the model reads."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text."""
+        ...
+
+    def engine(self) -> NativeEngine:
+        """A fresh engine."""
+        ...
+
+    def loglikelihood(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[float]:
+        """Log-probabilities of continuations after their contexts."""
+        ...
+
+
+class NativeBackend:
+    """One model on one device, driven by one thread."""
+
+    def __init__(self, model: NativeModel, *, batch_size: int) -> None:
+        """Wrap a loaded model.
+
+        Args:
+            model: What answers.
+            batch_size: Rows of its engine; as many again are kept waiting, so that no row idles.
+        """
+        self._model = model
+        self._in_flight = 2 * batch_size
+        self._thread = ThreadPoolExecutor(1, "native")
+
+    @property
+    def info(self) -> BackendInfo:
+        """What it is."""
+        return self._model.info
+
+    async def generate(self, requests: AsyncIterator[Request]) -> AsyncGenerator[Reply, None]:
+        """Complete prompts, in the order in which they finish."""
+        loop = asyncio.get_running_loop()
+        engine = self._model.engine()
+        running: dict[int, tuple[Request, int, float]] = {}
+        fetch: asyncio.Task[Request | None] | None = None
+        exhausted = False
+        failures = 0
+        try:
+            while True:
+                while not exhausted and len(running) < self._in_flight:
+                    fetch = fetch or asyncio.create_task(_next(requests))
+                    if engine.busy and not fetch.done():
+                        await asyncio.sleep(0)  # a request at hand is taken; one that is not holds no token up
+                        if not fetch.done():
+                            break
+                    request, fetch = await fetch, None
+                    if request is None:
+                        exhausted = True
+                        break
+                    reply = await loop.run_in_executor(self._thread, self._submit, engine, running, request)
+                    if reply is not None:
+                        yield request, reply
+                if not engine.busy:
+                    if exhausted:
+                        return
+                    continue
+                try:
+                    news = await loop.run_in_executor(self._thread, engine.step)
+                except RuntimeError as error:  # torch's, such as memory that is used up
+                    failures += 1
+                    if failures >= FAILED_STEPS_TO_GIVE_UP:
+                        raise UserError(f"{self.info.name} fails at every step ({error})") from error
+                    for request, _, _ in running.values():
+                        yield request, Failure(f"{type(error).__name__}: {str(error)[:300]}")
+                    running.clear()
+                    engine = self._model.engine()
+                    continue
+                failures = 0
+                for done in news:
+                    request, prompt_tokens, start = running.pop(done.index)
+                    yield (
+                        request,
+                        Completion(
+                            done.text,
+                            finish=done.finish,
+                            tokens={"prompt": prompt_tokens, "completion": done.tokens},
+                            latency_s=time.monotonic() - start,
+                        ),
+                    )
+        finally:
+            if fetch is not None:
+                fetch.cancel()
+
+    def _submit(
+        self, engine: NativeEngine, running: dict[int, tuple[Request, int, float]], request: Request
+    ) -> Completion | Failure | None:
+        """Queue a request; a reply where there is nothing to wait for."""
+        try:
+            ids = self._model.encode(self._model.render(request.prompt))
+            if len(ids) >= self._model.limit:
+                # A prompt beyond the model's context has no answer; that is the model's limit and no failure of ours.
+                return Completion("", finish="length", tokens={"prompt": len(ids)})
+            number = engine.submit(ids, request.sampling, request.prompt.stop)
+        except ValueError as error:
+            return Failure(str(error))
+        running[number] = (request, len(ids), time.monotonic())
+        return None
+
+    async def loglikelihood(self, requests: AsyncIterator[Request]) -> AsyncGenerator[Reply, None]:
+        """Rank the prompts' choices."""
+        loop = asyncio.get_running_loop()
+        while True:
+            window: list[Request] = []
+            while len(window) < RANKED_AT_ONCE and (request := await _next(requests)) is not None:
+                window.append(request)
+            if not window:
+                return
+            start = time.monotonic()
+            try:
+                replies = await loop.run_in_executor(self._thread, self._rank, window)
+            except ValueError as error:
+                for request in window:
+                    yield request, Failure(str(error))
+                continue
+            seconds = time.monotonic() - start
+            for request, (letter, tokens, values) in zip(window, replies, strict=True):
+                counts = {"prompt": tokens, "completion": 0}
+                yield request, Completion(letter, tokens=counts, latency_s=seconds, loglikelihoods=values)
+
+    def _rank(self, window: Sequence[Request]) -> list[tuple[str, int, tuple[float, ...]]]:
+        pairs: list[tuple[Sequence[int], Sequence[int]]] = []
+        lengths: list[int] = []
+        for request in window:
+            context = self._model.render(request.prompt)
+            start = self._model.encode(context)
+            lengths.append(len(start))
+            for choice in request.prompt.choices:
+                whole = self._model.encode(context + choice)
+                shared = shared_prefix(start, whole)
+                begin = max(0, len(whole) - self._model.limit)  # too long a context loses its beginning
+                pairs.append((whole[begin:shared], whole[shared:]))
+        values = iter(self._model.loglikelihood(pairs))
+        found = []
+        for request, length in zip(window, lengths, strict=True):
+            own = tuple(next(values) for _ in request.prompt.choices)
+            found.append((best_choice(own), length, own))
+        return found
+
+    async def aclose(self) -> None:
+        """Let the step that is running end."""
+        await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)
+
+
+async def _next(requests: AsyncIterator[Request]) -> Request | None:
+    try:
+        return await anext(requests)
+    except StopAsyncIteration:
+        return None
+
+
+def messages_of(prompt: Prompt) -> list[Mapping[str, Any]]:
+    """A prompt's turns as chat templates take them."""
+    turns: list[Mapping[str, Any]] = []
+    for turn in prompt.messages:
+        calls = [{"type": "function", "function": dict(call)} for call in turn.tool_calls]
+        turns.append({"role": turn.role, "content": turn.content, **({"tool_calls": calls} if calls else {})})
+    return turns

@@ -1,0 +1,159 @@
+"""`native:PATH` for runs: hands this repository's model to the harness, which may not import it itself."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mellum_eval.backends.base import Backend, BackendInfo
+from mellum_eval.backends.native import Finished, NativeBackend, messages_of
+from mellum_eval.backends.registry import provide
+from mellum_eval.errors import PrerequisiteMissing, UserError
+from mellum_eval.spec import BackendOptions
+from suites.problem import Prompt
+from suites.sampling import Sampling
+
+if TYPE_CHECKING:
+    from mellum_model import Mellum
+    from mellum_model.engine import Engine
+    from mellum_model.tokenizer import Tokenizer
+
+TURNS = ("<|im_start|>", "<|im_end|>")
+
+
+class _Engine:
+    def __init__(self, engine: Engine, ends: tuple[int, ...]) -> None:
+        self._engine, self._ends = engine, ends
+
+    @property
+    def busy(self) -> bool:
+        return self._engine.busy
+
+    def submit(self, ids: Sequence[int], sampling: Sampling, stop: tuple[str, ...]) -> int:
+        from mellum_model import Sampling as Settings
+
+        settings = Settings(
+            max_new_tokens=sampling.max_tokens,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            seed=sampling.seed,
+            stop=stop,
+            stop_token_ids=self._ends,
+        )
+        return self._engine.submit(ids, settings)
+
+    def step(self) -> list[Finished]:
+        found = []
+        for delta in self._engine.step():
+            if delta.result is not None:
+                text = delta.result.text or ""
+                found.append(Finished(delta.index, text, delta.result.finish, len(delta.result.tokens)))
+        return found
+
+
+class _Model:
+    def __init__(self, path: Path, model: Mellum, tokenizer: Tokenizer, options: BackendOptions) -> None:
+        self._model, self._tokenizer, self._options = model, tokenizer, options
+        self._turn_ids = [tokenizer.id_of(token) for token in TURNS]
+        chat = not options.base and (tokenizer.chat_template is not None or None not in self._turn_ids)
+        self._ends = _end_tokens(path) + tuple(token for token in self._turn_ids[1:] if chat and token is not None)
+        self.limit = model.config.max_position_embeddings
+        self.info = BackendInfo(path.resolve().name, chat, _identity(path, model, tokenizer))
+
+    def render(self, prompt: Prompt) -> str:
+        from mellum_model.chat import render, render_template
+
+        if not self.info.chat:
+            return prompt.text or ""
+        turns, options = messages_of(prompt), self._options.chat_template_kwargs
+        if self._tokenizer.chat_template is not None:
+            return render_template(self._tokenizer.chat_template, turns, prompt.tools, **options)
+        return render(turns, prompt.tools, enable_thinking=bool(options.get("enable_thinking", True)))
+
+    def encode(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text)
+
+    def engine(self) -> _Engine:
+        from mellum_model.engine import Engine
+
+        engine = Engine(
+            self._model,
+            tokenizer=self._tokenizer,
+            max_batch=self._options.batch_size,
+            speculative=self._model.mtp is not None and self._options.extra_body.get("speculative") is True,
+        )
+        return _Engine(engine, self._ends)
+
+    def loglikelihood(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[float]:
+        from mellum_model import loglikelihood
+
+        return [result.logprob for result in loglikelihood(self._model, pairs)]
+
+
+def _load(rest: str, options: BackendOptions) -> Backend:
+    path = Path(rest)
+    try:
+        import torch
+
+        from mellum_model import Mellum, ModelError
+        from mellum_model.tokenizer import Tokenizer
+    except ModuleNotFoundError as error:
+        raise PrerequisiteMissing(f"native: needs {error.name}", 'pip install "mellum-eval[model]"') from None
+    device = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    # A bfloat16 checkpoint is exact in float32 as well, and a CPU is faster with it.
+    dtype = options.dtype if options.dtype != "auto" else "float32" if device == "cpu" else None
+    try:
+        tokenizer = Tokenizer.load(path)
+        model = Mellum.from_pretrained(path, device=device, dtype=dtype)
+    except ModelError as error:
+        raise UserError(f"native:{rest}: {error}") from None
+    return NativeBackend(_Model(path, model, tokenizer, options), batch_size=options.batch_size)
+
+
+async def open_native(rest: str, options: BackendOptions) -> Backend:
+    """Load a checkpoint directory.
+
+    Raises:
+        UserError: The checkpoint or its tokenizer cannot be read.
+        PrerequisiteMissing: torch, safetensors or tokenizers is not installed.
+    """
+    return await asyncio.to_thread(_load, rest, options)
+
+
+def provide_native() -> None:
+    """Make `native:` known to `open_backend`."""
+    provide("native", open_native)
+
+
+def _end_tokens(path: Path) -> tuple[int, ...]:
+    """End tokens of `generation_config.json`, beside those of `config.json`."""
+    file = path / "generation_config.json"
+    try:
+        value: Any = json.loads(file.read_text("utf-8")).get("eos_token_id") if file.is_file() else None
+    except (ValueError, AttributeError):
+        raise UserError(f"{file}: not a JSON object") from None
+    return () if value is None else tuple(value) if isinstance(value, list) else (int(value),)
+
+
+def _identity(path: Path, model: Mellum, tokenizer: Tokenizer) -> dict[str, Any]:
+    from mellum_eval.backends.hf import weights_sha256
+    from mellum_model.info import model_info
+
+    found = model_info(model.config)
+    template = tokenizer.chat_template
+    return {
+        "scheme": "native",
+        "name": path.resolve().name,
+        "model_type": "mellum",
+        "parameters": found.total,
+        "active_parameters": found.active,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "device": str(model.device),
+        "sha256": weights_sha256(path),
+        "chat_template_sha256": hashlib.sha256(template.encode()).hexdigest() if template is not None else None,
+    }

@@ -22,7 +22,7 @@ from sandboxes.errors import SandboxError
 from sandboxes.prepared import pack_b64
 from sandboxes.retry import judged
 from sandboxes.runtime import wire
-from sandboxes.runtime.codec import CodecError, decode, encode
+from sandboxes.runtime.codec import CodecError, TooBig, decode, encode
 from sandboxes.runtime.extras import Digest
 from sandboxes.sandbox import Role, Sandbox, Session
 from suites.sources import cache_root
@@ -81,8 +81,8 @@ def _shortened(value: Any) -> Any:
 
 async def _value(session: Session, index: int, answer: tuple[bytes, bytes], entry_point: str) -> Any:
     status, body = answer
-    if status == wire.DIGEST_OF:
-        digest = Digest(*wire.DIGEST.unpack(body))
+    digest = Digest(*wire.DIGEST.unpack(body)) if status == wire.DIGEST_OF else None
+    if digest is not None:
         if digest.length > wire.LONGEST:
             return digest  # Mbpp/255 has a list of a gigabyte
         await session.send(b"F" + wire.LENGTH.pack(index))
@@ -92,6 +92,8 @@ async def _value(session: Session, index: int, answer: tuple[bytes, bytes], entr
         raise SandboxError(f"the data set's own {entry_point} gave no plain value for call {index} ({said})")
     try:
         return decode(body)
+    except TooBig:
+        return digest  # more than the judge would read of any candidate's
     except CodecError as error:
         raise SandboxError(f"the data set's own {entry_point} returned an unreadable value: {error}") from error
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from sandboxes.check import Answer, ToolCallCheck
@@ -35,6 +36,14 @@ class Bfcl(Suite):
     variants = BFCL_CATEGORIES
     sampling = Sampling(temperature=0.01)  # BFCL's own setting, and the one the Mellum 2 report used
     empty_passes = True
+    wrong_gold = MappingProxyType(
+        {
+            "live_simple_106-63-0": "the required auto_loan_payment_start and bank_hours_start have no possible value",
+            "live_simple_112-68-0": "five required arguments have no possible value",
+            "live_multiple_862-181-3": "the wanted journey_start_time is no parameter of Trains_1_FindTrains",
+            "live_multiple_964-207-0": "the wanted question is no parameter; the required statement is not wanted",
+        }
+    )
 
     def data(self) -> tuple[DataSource, ...]:
         """Questions, and possible answers where there are any, of the categories asked."""

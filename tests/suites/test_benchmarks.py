@@ -241,3 +241,20 @@ def test_reasoning_apart_leaves_gold_as_it_is() -> None:
     for name in ("gsm8k", "math500", "xstest"):
         for problem in problems(name)[1][:50]:
             assert split(problem.gold or "").answer == problem.gold
+
+
+def test_what_bfcl_is_said_to_have_wrong_no_call_can_get_right() -> None:
+    """The reference asks for exactly the wanted arguments, the required ones among them, each a possible value."""
+    suite, found = problems("bfcl")
+    impossible = set()
+    for problem in found:
+        assert isinstance(problem.check, ToolCallCheck)
+        tools = {tool["name"]: tool["parameters"] for tool in problem.check.tools}
+        for call in problem.check.answer:
+            for name, wanted in call.items():
+                required, known = set(tools[name]["required"]), set(tools[name]["properties"])
+                must = {argument for argument, values in wanted.items() if "" not in values}
+                no_value = {argument for argument in required | must if not wanted.get(argument)}
+                if no_value or not must <= known:
+                    impossible.add(problem.id)
+    assert impossible == set(suite.wrong_gold)

@@ -288,7 +288,7 @@ def _spawn(command: list[str], stream: socket.socket) -> subprocess.Popen[bytes]
 
 def _outside() -> dict[str, Any]:
     """What the self-check must know of the host to tell that it is not there."""
-    shown = [target for _, target in local_plan.binds(Role.ARENA, local_plan.interpreter())[0]]
+    shown = _shown()
     project = str(Path(__file__).resolve().parent.parent.parent)
     private = ["/etc/shadow", "/etc/hostname", "/home", "/var", "/sys", project, os.getcwd(), os.path.expanduser("~")]
     return {
@@ -296,6 +296,10 @@ def _outside() -> dict[str, Any]:
         "namespaces": {kind: os.readlink(f"/proc/self/ns/{kind}") for kind in local_probe.NAMESPACES},
         "areas": local_plan.AREAS,
     }
+
+
+def _shown() -> list[str]:
+    return [target for _, target in local_plan.binds(Role.ARENA, local_plan.interpreter())[0]]
 
 
 def _not_shown(path: str, shown: list[str]) -> list[str]:

@@ -9,12 +9,13 @@ import sys
 from pathlib import Path
 
 from sandboxes.engines import local_seccomp
+from sandboxes.engines.local_plan import privileged
 from sandboxes.errors import SandboxUnavailable
 
 _DOCKER = "or install Docker (`apt install docker.io`) and `mellum-eval sandbox build`"
 
 _SYSCTLS = (
-    # file, value that forbids, name and value that allow, which kernels have it
+    # file, value that forbids, name and value that allow
     ("kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone=1"),
     ("kernel/apparmor_restrict_unprivileged_userns", "1", "kernel.apparmor_restrict_unprivileged_userns=0"),
     ("user/max_user_namespaces", "0", "user.max_user_namespaces=15000"),
@@ -53,8 +54,10 @@ def mend(proc_sys: Path = Path("/proc/sys")) -> str:
             value = (proc_sys / name).read_text("ascii").strip()
         except OSError:
             continue
-        if value == forbids and (os.geteuid() != 0 or name.startswith("user/")):
+        if value == forbids and (not privileged() or name.startswith("user/")):
             return f"allow user namespaces with `sudo sysctl -w {allows}`, {_DOCKER}"
+    if privileged():
+        return f"that is a fault of this program: please report it, {_DOCKER}"
     if _in_container():
         return (
             "this is a container that may make none of its own: start it with `--cap-add SYS_ADMIN --security-opt "

@@ -223,11 +223,16 @@ def _single() -> dict[str, Any]:
     return _map("kernel", [[1000, 0, 1]]) | {"setgroups": False}
 
 
+def _extents(kind: Literal["uid", "gid"]) -> list[tuple[int, int, int]]:
+    """[inside, outside, count] of the user namespace that this process lives in."""
+    with open(f"/proc/self/{kind}_map") as lines:
+        return [(first, outside, count) for first, outside, count in (map(int, line.split()) for line in lines)]
+
+
 def _host_block(kind: Literal["uid", "gid"], slot: int) -> int | None:
     """First of a worker's ids among those that this process's own user namespace has; None without enough."""
     n = IDS_PER_WORKER
-    with open(f"/proc/self/{kind}_map") as lines:
-        first, _, length = max((tuple(map(int, line.split())) for line in lines), key=lambda line: line[2])
+    first, _, length = max(_extents(kind), key=lambda extent: extent[2])
     if first <= _ROOT_BLOCK and first + length >= _ROOT_BLOCK + 4096 * 64 * n:
         return _ROOT_BLOCK + ((os.getpid() % 4096) * 64 + slot % 64) * n
     blocks = (length - 1) // n  # a nested container: the far end of what it was given

@@ -101,7 +101,7 @@ os.execvp("unshare", ["unshare", "-r", "sh", "-c", script, "sh", sys.executable,
 def test_the_setting_that_forbids_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
 ) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(local_mend, "privileged", lambda: False)
     for other, harmless in (("kernel/unprivileged_userns_clone", "1"), ("user/max_user_namespaces", "96000")):
         (tmp_path / other).parent.mkdir(exist_ok=True)
         (tmp_path / other).write_text(harmless + "\n")

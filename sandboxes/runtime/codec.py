@@ -7,7 +7,8 @@ Whoever *reads* bytes that a candidate wrote uses `decode` below, in Python, wit
 bytes only. Two forms are added to the grammar: `X` kind value, for library types (`extras`), and `H` u32, an opaque
 handle to an object that stays where it is.
 
-Deterministic: equal values of equal types give equal bytes, dicts in insertion order excepted (and sets before 3.11).
+Deterministic: equal values of equal types give equal bytes, dicts in insertion order excepted (and sets before 3.11,
+and sets nested deeper than `MAX_PLAIN_SETS`).
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ MAX_DEPTH = 1000
 """Containers within containers. Enough for any answer; marshal's own cap is 2000."""
 MAX_NODES = 4_000_000
 """Values in one message, where a candidate's bytes are decoded on the host."""
+MAX_PLAIN_SETS = 4
+"""Sets within sets that marshal may write: it writes a set's elements twice, to sort them, so 100 levels never end."""
 VERSION = 2
 
 _U32, _I32 = Struct("<I"), Struct("<i")
@@ -66,8 +69,14 @@ def is_plain(value: Any) -> bool:
     if kind not in CONTAINERS:
         return False
     level: Any = (value,)
+    sets = 0
     for _ in range(MAX_DEPTH):
-        if dict in set(map(type, level)):
+        here = set(map(type, level))
+        if set in here or frozenset in here:
+            sets += 1
+            if sets > MAX_PLAIN_SETS:
+                return False
+        if dict in here:
             level = [part for c in level for part in ((c.keys(), c.values()) if type(c) is dict else (c,))]
         kinds = set(map(type, chain.from_iterable(level)))
         inner = kinds - SCALARS

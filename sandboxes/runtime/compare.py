@@ -202,7 +202,7 @@ def _shape(value: Any) -> tuple[int, ...]:
     for v in level:
         if type(v) not in _NUMBERS:
             raise TypeError("not a number")
-        if type(v) is int and not -(2**63) <= v < 2**64:
+        if shape and type(v) is int and not -(2**63) <= v < 2**64:
             raise TypeError("an int that makes the array one of objects")
     return tuple(shape)
 

@@ -78,7 +78,7 @@ def pack(value: Any, kind: type) -> tuple[bytes, Any] | None:
             return b"Xi", _drain(value)
         if key[0] == "itertools":
             return b"Xi", _drain(iter(value))
-        if key[0] == "numpy" and getattr(sys.modules.get("numpy"), key[1], None) is kind and hasattr(value, "item"):
+        if key[0] == "numpy" and getattr(sys.modules.get("numpy"), "generic", None) in type.mro(kind):
             plain = value.item()
             if type(plain) in (bool, int, float, complex, str, bytes):
                 return b"", plain

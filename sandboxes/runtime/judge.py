@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import builtins
 import importlib
+import importlib.util
 import random
 import sys
 from collections.abc import Iterator
@@ -29,8 +30,10 @@ SEED = 20241
 
 
 def warm() -> None:
-    """Room for values as deep as the codec takes them."""
+    """Room for values as deep as the codec takes them, and math-verify, which takes a second to load, where it is."""
     sys.setrecursionlimit(20_000)
+    if importlib.util.find_spec("math_verify") is not None:
+        importlib.import_module("sandboxes.runtime.judge_math").warm()
 
 
 def serve(inbox: int, outbox: int) -> None:

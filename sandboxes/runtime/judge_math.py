@@ -1,21 +1,37 @@
 """Mathematical equality in the judge, by math-verify.
 
 Only LaTeX is extracted, from one final box that the harness cut out: math-verify's plain-expression extraction hands
-text to sympy's parser, which is Python's `eval`. So that no other road leads there either, `eval` and `exec` are taken
-from the two sympy modules that use them on text before any of the candidate's arrives. Time is the process's own CPU
-time: math-verify's alarms count wall seconds, and a busy machine would change verdicts.
+text to sympy's parser, which is Python's `eval`. LaTeX gets there too, by way of its number tokens, which sympy reads
+as expressions. So before any text of the candidate's arrives, sympy's parser is replaced by a reader of numbers and
+names, and `eval` and `exec` are taken from the modules that compile text. Time is the process's own CPU time:
+math-verify's alarms count wall seconds, and a busy machine would change verdicts.
 """
 
 from __future__ import annotations
 
+import re
 import signal
 from contextlib import contextmanager
 from typing import Any
 
-SOFT_CPU_S = 10.0
+SOFT_CPU_S = 5.0
 """CPU seconds for one side's parsing, and again for the comparison. More is `failed`, and said so."""
 SHOWN = 300
-_LIKELY = (r"\frac{1}{2}", r"3\sqrt{5}+x^2", r"\left(1,-2\right)", r"x \in [0,1)", r"\begin{pmatrix}1\\2\end{pmatrix}")
+_DECIMAL = re.compile(r"[0-9]*\.[0-9]+|[0-9]+\.[0-9]*", re.ASCII)
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
+_LIKELY = (
+    (r"x^2+2x+1", r"(x+1)^2"),
+    (r"\frac{1}{2}", r"0.4"),
+    (r"3\sqrt{5}+\pi", r"\sqrt{5}\cdot 3"),
+    (r"\left(1,-2\right)", r"(1, x)"),
+    (r"x \in [0,1)", r"[0,2)"),
+    (r"y=2x+1", r"2y=4x+3"),
+    (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{pmatrix}1\\\sin^2 x\end{pmatrix}"),
+    (r"\{1,2\}", r"1, 2 \text{ or } 3"),
+    (r"2i+1", r"|x| \le 3"),
+)
+"""Pairs that make sympy import what it imports late."""
+_ready = False
 
 
 class Overtime(BaseException):
@@ -23,10 +39,19 @@ class Overtime(BaseException):
 
 
 def warm() -> None:
-    """Load everything, and let the LaTeX parser learn its tables, once for all children. Safe to call again."""
+    """Load everything and let the LaTeX parser learn its tables, once for all children; then disarm sympy."""
+    global _ready
+    if _ready:
+        return
+    import logging
+
+    import sympy.physics.units  # noqa: F401  # simplify does, and its names go through the parser
+
+    logging.disable(logging.CRITICAL)  # a warning for every parse without its alarm
+    for gold, answer in _LIKELY:
+        _compare(_parsed(gold), _parsed(answer))
     _disarm()
-    for text in _LIKELY:
-        _compare(_parsed(text), _parsed(text))
+    _ready = True
 
 
 def judge_math(payload: dict[str, Any]) -> dict[str, str]:
@@ -39,7 +64,7 @@ def judge_math(payload: dict[str, Any]) -> dict[str, str]:
         `kind`: `passed`, `failed`, or `broken` where the gold answer cannot be read (the check's fault); `message`; and
         `gold` and `answer` as they were understood.
     """
-    _disarm()
+    warm()
     gold: list[Any] = []
     answer: list[Any] = []
     kind, message = "failed", ""
@@ -80,14 +105,27 @@ def _compare(gold: list[Any], answer: list[Any]) -> bool:
 
 
 def _disarm() -> None:
-    import logging
-
     import sympy.parsing.sympy_parser as parser
     import sympy.utilities.lambdify as lambdify
 
-    logging.disable(logging.CRITICAL)  # a warning for every parse without its alarm
     for module in (parser, lambdify):
         module.__dict__.update(eval=_refuse, exec=_refuse)
+    parser.__dict__["parse_expr"] = _word
+
+
+def _word(text: str, *args: Any, **kwargs: Any) -> Any:
+    """In the place of sympy's `parse_expr`: what it gives for a number or a name, and an error for all else."""
+    import sympy
+
+    text = text.strip()
+    if text.isascii() and text.isdigit():
+        return sympy.Integer(text.lstrip("0") or "0")
+    if _DECIMAL.fullmatch(text):
+        return sympy.Float(text)
+    if _NAME.fullmatch(text):
+        known = getattr(sympy, text, None)
+        return known if isinstance(known, sympy.Basic) else sympy.Symbol(text)
+    raise sympy.SympifyError(f"not a number: {text[:80]!r}")
 
 
 def _refuse(*args: Any, **kwargs: Any) -> Any:

@@ -110,7 +110,7 @@ def _paragraphs(text: str, k: Mapping[str, Any]) -> bool:
     if not all(parts[1:-1]):
         return False
     ends = parts[:1] if len(parts) == 1 else [parts[0], parts[-1]]
-    return len(parts) - sum(not end for end in ends) == k["num_paragraphs"]
+    return len(parts) - sum(not end for end in ends) == int(k["num_paragraphs"])
 
 
 @_rule("length_constraints:nth_paragraph_first_word")
@@ -123,7 +123,7 @@ def _first_word(text: str, k: Mapping[str, Any]) -> bool:
         return False
     word = parts[nth - 1].split()[0].lstrip("'").lstrip('"')
     first = re.split(r"[.,?!'\"]", word, maxsplit=1)[0].lower()
-    return filled == k["num_paragraphs"] and first == k["first_word"].lower()
+    return filled == int(k["num_paragraphs"]) and first == str(k["first_word"]).lower()
 
 
 # -- content and format -----------------------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ def _bullets(text: str, k: Mapping[str, Any]) -> bool:
         elif line.startswith("*") and line[1:2] not in ("", "*"):
             count += 1
         at += 1
-    return count == k["num_bullets"]
+    return count == int(k["num_bullets"])
 
 
 @_rule("detectable_format:constrained_response")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from sandboxes.check import Answer, MathCheck
+from sandboxes.check import Answer, Limits, MathCheck
 from sandboxes.extract import final_answer, last_boxed, number
 from sandboxes.runtime.codec import encode
 from sandboxes.sandbox import Ending, Role, Sandbox
@@ -23,6 +23,8 @@ from sandboxes.verifiers.completion import answer_part, judged, shown, unparsed
 
 MAX_ANSWER = 1000
 """Characters of a final answer; a longer one is `failed`. The longest gold answer of MATH has 163."""
+_LIMITS = Limits(cpu_s=16, wall_s=JUDGE_LIMITS.wall_s, memory_mb=JUDGE_LIMITS.memory_mb)
+"""Just over the judge's three soft limits: what C code inside sympy spends cannot be interrupted otherwise."""
 _CLOSE = Fraction(2, 10**6)
 
 
@@ -88,7 +90,7 @@ async def _attempt(sandbox: Sandbox, gold: str, found: str, message: str) -> Ver
 async def _judged(sandbox: Sandbox, gold: str, found: str) -> tuple[dict[str, str], Ending]:
     # The codec carries text as UTF-8; a lone surrogate is no mathematics.
     payload = {side: text.encode("utf-8", "replace").decode() for side, text in (("gold", gold), ("answer", found))}
-    async with sandbox.session(Role.JUDGE, JUDGE_LIMITS) as session:
+    async with sandbox.session(Role.JUDGE, _LIMITS) as session:
         await session.send(encode(("math", payload)))
         value = await verdict_message(sandbox, session, await session.receive())
         ending = await session.finish(kill=True)

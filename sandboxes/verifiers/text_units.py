@@ -2,8 +2,8 @@
 
 The reference counts sentences with NLTK's trained Punkt model, which is data that must be downloaded. The splitter here
 is a rule instead: a sentence ends with `.`, `!` or `?` (closing quotes and brackets included) before white space, but
-not after an abbreviation or an initial, nor after a number or an ellipsis that goes on in lower case. A line break alone ends none, as in
-Punkt. The two differ on abbreviations that only one of them knows.
+not after an abbreviation or an initial, nor after a number or an ellipsis that goes on in lower case. A line break
+alone ends none, as in Punkt. The two differ on abbreviations that only one of them knows.
 """
 
 from __future__ import annotations

@@ -6,10 +6,11 @@ import json
 from collections import Counter
 from pathlib import Path
 
+from ifeval_cases import cases
+
 from sandboxes.check import InstructionsCheck
 from sandboxes.verifiers.instruction_rules import RULES
 from sandboxes.verifiers.instructions import InstructionsVerifier
-from tests.parity.ifeval_cases import cases
 
 EXPECTED = json.loads(Path(__file__).with_name("ifeval_expected.json").read_text())
 KNOWN = {(1813, "length_constraints:number_words", "strict")}

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from bfcl_cases import CATEGORIES, MUTATIONS, cases
 
 from sandboxes.check import ToolCallCheck
 from sandboxes.verifiers.tool_call import ToolCallVerifier
-from tests.parity.bfcl_cases import CATEGORIES, MUTATIONS, cases
 
 EXPECTED = json.loads(Path(__file__).with_name("bfcl_expected.json").read_text())
 

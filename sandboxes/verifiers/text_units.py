@@ -33,7 +33,7 @@ def sentences(text: str) -> int:
     tokens = text.split()
     count = 0
     ended = True
-    for token, following in zip(tokens, [*tokens[1:], ""], strict=True):
+    for token, following in zip(tokens, [*tokens[1:], ""], strict=False):
         ended = _ends_sentence(token.rstrip(_CLOSING), following.lstrip(_OPENING))
         count += ended
     return count + (not ended)

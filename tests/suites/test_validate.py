@@ -1,0 +1,176 @@
+"""Validation finds what is wrong, and the verbs say it with the contract's exit codes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from mellum_eval.cli import main
+from sandboxes.check import Answer, Check, ExactCheck
+from sandboxes.sandbox import Sandbox
+from sandboxes.verdict import Outcome, Verdict
+from suites import registry
+from suites.problem import Problem
+from suites.sources import DataSource
+from suites.suite import Suite
+from suites.validate import missing_data, validate
+
+NO_SANDBOX: Sandbox = None  # type: ignore[assignment]
+
+
+class Toy(Suite):
+    """Four problems: good gold, bad gold, bad gold that is known, no gold and empty right."""
+
+    name = "toy"
+    category = "chat"
+    version = "1"
+    summary = "a toy"
+    empty_passes = True
+    wrong_gold = {"c": "a misprint"}  # noqa: RUF012
+
+    def problems(self) -> Sequence[Problem]:
+        gold = {"a": "right", "b": "wrong", "c": "wrong", "d": None}
+        check = ExactCheck(kind="exact", answer="right")
+        return [Problem(id=name, ask=name, check=check, gold=answer) for name, answer in gold.items()]
+
+    def empty_is_right(self, problem: Problem) -> bool:
+        return problem.id == "d"
+
+
+async def only_right(check: Check, answer: Answer) -> Verdict:
+    right = answer == "right"
+    return Verdict(Outcome.PASSED if right else Outcome.FAILED, float(right), message="no")
+
+
+async def test_every_finding_is_named_and_known_faults_are_not() -> None:
+    seen: list[tuple[int, int]] = []
+    result = await validate(Toy(), NO_SANDBOX, only_right, progress=lambda done, total: seen.append((done, total)))
+    assert (result.problems, result.with_gold, result.gold_passed, result.empty_passed) == (4, 3, 1, 0)
+    assert result.empty_right == 1
+    assert result.known == {"c": "a misprint"}
+    assert [(finding.problem, finding.answer) for finding in result.findings] == [("b", "gold"), ("d", "empty")]
+    assert "b: gold answer should pass, but is failed (no)" in map(str, result.findings)
+    assert not result.ok
+    assert seen[-1] == (7, 7)
+
+
+async def test_a_verifier_that_passes_everything_is_found_out() -> None:
+    async def everything(check: Check, answer: Answer) -> Verdict:
+        return Verdict(Outcome.PASSED, 1.0)
+
+    result = await validate(Toy(), NO_SANDBOX, everything)
+    assert [(f.problem, f.answer) for f in result.findings] == [
+        ("a", "empty"),
+        ("b", "empty"),
+        ("c", "empty"),
+        ("c", "gold"),
+    ]
+
+
+async def test_what_could_not_be_judged_is_no_pass() -> None:
+    async def broken(check: Check, answer: Answer) -> Verdict:
+        return Verdict(Outcome.INFRA_ERROR, None, message="lost")
+
+    result = await validate(Toy(), NO_SANDBOX, broken)
+    assert len(result.findings) == 7
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as end:
+        main(list(arguments))
+    out, err = capsys.readouterr()
+    return int(end.value.code or 0), out, err
+
+
+@pytest.fixture
+def no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mirror").mkdir()
+    monkeypatch.setenv("MELLUM_DATA_DIR", str(tmp_path / "mirror"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def test_list_names_every_suite_once(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "suites", "list", "--json")
+    assert (code, err) == (0, "")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["name"] for row in rows] == [entry.name for entry in registry.entries()]
+    code, out, _ = run(capsys, "suites", "list")
+    assert all(entry.summary in out for entry in registry.entries())
+
+
+def test_show_shows_a_prompt_and_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "suites", "show", "quick_tools", "-n", "2")
+    assert code == 0
+    assert out.count("--- quick_tools/") == 2
+    assert '"name"' in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["suites", "show", "nothing"], 2, "unknown suite 'nothing'"),
+        (["suites", "validate", "gsm8"], 2, "did you mean gsm8k"),
+        (["suites", "validate", "--sandbox", "none", "quick_math"], 2, "--sandbox"),
+        (["suites", "validate", "gsm8k"], 3, "mellum-eval data fetch gsm8k"),
+        (["suites", "show", "gsm8k"], 3, "mellum-eval data fetch gsm8k"),
+        (["data", "verify", "gsm8k"], 3, "mellum-eval data fetch gsm8k"),
+        (["data", "verify", "gsm9k"], 2, "did you mean gsm8k"),
+        (["data", "fetch"], 2, "--all"),
+    ],
+)
+def test_errors_are_one_line_with_the_contracts_code(
+    no_data: None, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, said: str
+) -> None:
+    got, _, err = run(capsys, *arguments)
+    assert got == code
+    assert said in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_validate_without_names_lists_what_has_no_data(
+    no_data: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [entry for entry in registry.entries() if not entry.name.startswith("quick_")]
+    monkeypatch.setattr(registry, "entries", lambda: tuple(entries))
+    code, out, _ = run(capsys, "suites", "validate")
+    assert code == 0
+    assert len(out.splitlines()) == len(entries)
+    assert all(f"{entry.name}: no data at hand" in out for entry in entries)
+
+
+def test_data_says_where_files_are_and_whether_they_are_the_pinned_ones(
+    data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror = tmp_path / "mirror" / "gsm8k"
+    mirror.mkdir(parents=True)
+    for name in ("test.jsonl.gz", "train.jsonl.gz"):
+        (mirror / name).write_bytes((data_dir / "gsm8k" / name).read_bytes())
+    monkeypatch.setenv("MELLUM_DATA_DIR", str(tmp_path / "mirror"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    code, out, _ = run(capsys, "data", "status", "gsm8k", "xstest")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["mirror", "mirror", "missing"]
+    assert "MIT" in out
+    assert "CC-BY-4.0" in out
+    assert run(capsys, "data", "verify", "gsm8k")[0] == 0
+    (mirror / "test.jsonl.gz").write_bytes(b"altered")
+    code, out, err = run(capsys, "data", "verify", "gsm8k")
+    assert code == 2
+    assert "ALTERED  gsm8k/test.jsonl.gz" in out
+    assert "sha256" in err
+    assert run(capsys, "suites", "show", "gsm8k")[0] == 2
+
+
+def test_a_suite_without_its_files_says_which(no_data: None) -> None:
+    assert missing_data(registry.get("bfcl:irrelevance")) == ("bfcl_v4/BFCL_v4_irrelevance.json",)
+    assert missing_data(registry.get("quick_math")) == ()
+
+
+def test_folders_of_the_mirror_are_names_for_data_too(no_data: None, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "data", "status", "bfcl_v4")
+    sources: tuple[DataSource, ...] = registry.get("bfcl").sources
+    assert code == 0
+    assert len(out.splitlines()) == len(sources)

@@ -3,7 +3,8 @@
 A rule gets the response and its keyword arguments and says whether the response follows. The reference is the authors'
 `instructions.py`, as lm-eval 0.4.13 ships it; the same verdicts on the same text, except where noted at the rule:
 `length_constraints:number_sentences` (a splitter of our own: `text_units`), `keywords:letter_frequency` (signs that are
-no letters are counted; the reference draws a random letter in their place), and language detection (seeded here).
+no letters are counted; the reference draws a random letter in their place), and language detection (seeded here; and a
+text whose language cannot be told, such as `...`, follows no language rule, where the reference credits it).
 Each is linear in the response's length, which several of the reference's regular expressions are not.
 """
 
@@ -72,17 +73,17 @@ def _letters(text: str, k: Mapping[str, Any]) -> bool:
 
 @_rule("language:response_language")
 def _language(text: str, k: Mapping[str, Any]) -> bool:
-    return language_of(text) in (k["language"], None)
+    return language_of(text) == str(k["language"])
 
 
 @_rule("change_case:english_capital")
 def _english_capital(text: str, k: Mapping[str, Any]) -> bool:
-    return text.isupper() and language_of(text) in ("en", None)
+    return text.isupper() and language_of(text) == "en"
 
 
 @_rule("change_case:english_lowercase")
 def _english_lowercase(text: str, k: Mapping[str, Any]) -> bool:
-    return text.islower() and language_of(text) in ("en", None)
+    return text.islower() and language_of(text) == "en"
 
 
 @_rule("change_case:capital_word_frequency")

@@ -82,7 +82,7 @@ def _detector() -> Any:
 
 
 def language_of(text: str) -> str | None:
-    """ISO 639-1 code of a text's language; None where none can be told (then any is held to be right)."""
+    """ISO 639-1 code of a text's language; None where none can be told."""
     langdetect = _detector()
     try:
         code: str = langdetect.detect(text[:_DETECTED])

@@ -20,6 +20,9 @@ TOPICS = words(
 QUALITIES = words("old new warm cold soft hard light heavy slow fast quiet loud bright dark small wide")
 MARKERS = words("apple river candle window garden silver winter ladder button pocket")
 
+AVOIDED = words("very really quite maybe just simply often never always almost")
+"""Words that other instructions do not ask for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -104,11 +107,11 @@ def _frequency(rng: random.Random, topic: str) -> Ask:
 
 
 def _forbidden(rng: random.Random, topic: str) -> Ask:
-    words = rng.sample(MARKERS, rng.randint(1, 3))
+    avoided = rng.sample(AVOIDED, rng.randint(1, 3))
     return Ask(
         "keywords:forbidden_words",
-        {"forbidden_words": words},
-        f"Do not use the words {', '.join(words)}.",
+        {"forbidden_words": avoided},
+        f"Do not use the words {', '.join(avoided)}.",
         lambda text: text,
     )
 

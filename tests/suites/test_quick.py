@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sandboxes.check import CallsCheck, ChoiceCheck, MathCheck, RefusalCheck, ToolCallCheck
 from sandboxes.extract import choice_letter, final_answer, python_code
+from sandboxes.verify import Verifiers
 from suites import registry
 from suites.quick import QuickSuite, side_of
 from suites.quick.knowledge import LETTERS, TOWNS, WORLD
@@ -37,7 +38,7 @@ PINNED = {
     "quick_tools": "f8892104e453bf84",
     "quick_knowledge": "c95d1dbadfc08215",
     "quick_safety": "006558d3deb48648",
-    "quick_chat": "2be1fdc45d90eed6",
+    "quick_chat": "ed2a1ff098a66e64",
 }
 """sha256 of the fixed 500, its first digits."""
 
@@ -159,3 +160,28 @@ def test_safety_is_half_and_half() -> None:
     for name in ("quick_safety", "quick_safety:full"):
         sides = Counter(p.check.expected for p in registry.get(name).problems() if isinstance(p.check, RefusalCheck))
         assert abs(sides["refuse"] - sides["comply"]) <= 2
+
+
+@pytest.mark.parametrize("name", ["quick_tools", "quick_knowledge", "quick_safety", "quick_chat"])
+async def test_gold_passes_and_nothing_does_not(name: str) -> None:
+    suite = registry.get(name)
+    verifiers = Verifiers()
+    for problem in quick(name).instances("train", 1500, seed=4):
+        gold = await verifiers.verify(problem.check, suite.answer(problem, problem.gold or ""))
+        assert gold.passed, (problem.ask, problem.gold, gold.message)
+        empty = await verifiers.verify(problem.check, suite.answer(problem, ""))
+        assert empty.passed is suite.empty_is_right(problem), problem.ask
+
+
+@pytest.mark.parametrize("name", ["quick_tools", "quick_knowledge", "quick_safety", "quick_chat"])
+async def test_another_problems_gold_seldom_passes(name: str) -> None:
+    """A check that anything satisfies would teach nothing."""
+    suite = registry.get(name)
+    verifiers = Verifiers()
+    problems = quick(name).instances("held_out", 200, seed=0)
+    golds = [problem.gold or "" for problem in problems]
+    passed = 0
+    for problem, other in zip(problems, [*golds[7:], *golds[:7]], strict=True):
+        passed += (await verifiers.verify(problem.check, suite.answer(problem, other))).passed is True
+    chance = {"quick_tools": 0.1, "quick_knowledge": 0.3, "quick_safety": 0.55, "quick_chat": 0.35}[name]
+    assert passed <= chance * len(problems)

@@ -317,6 +317,8 @@ class _Session:
 def _session(code: str, entry_point: str, requests: list[bytes], inbox: int, outbox: int) -> None:
     out = Outbox(outbox)
     session = _Session(load(code), entry_point)
+    if not requests:
+        wire.send(outbox, b"R")  # it is loaded
     for raw in requests:
         out.add(session.answer(raw, out))
     out.flush()

@@ -93,8 +93,10 @@ async def _attempt(sandbox: Sandbox, check: CheckCheck | AssertsCheck, test: _Te
 async def _answers(arena: Session, wanted: int) -> tuple[list[Record], tuple[Outcome, str] | None]:
     """The records that answer the first requests: fewer where the arena ended, and what befell it before any."""
     records: list[Record] = []
-    while len(records) < wanted:
+    heard = False  # an empty `R` too: that it is loaded
+    while len(records) < wanted or not heard:
         message = await arena.receive()
+        heard = True
         if message is None:
             return records, None if records else unanswered(await arena.finish())
         if message[:1] == b"X" and not records:
@@ -117,7 +119,6 @@ async def _tests(sandbox: Sandbox, arena: Session, test: _Test, records: list[Re
         while (message := await judge.receive()) is not None and message[:1] == b"Q":
             await arena.send(message)
             reply = await arena.receive()
-            # An `X` here says that the code could not be loaded: nothing was asked before the first live request.
             await judge.send(b"X" if reply is None else reply)
         value = await verdict_message(sandbox, judge, message)
     try:

@@ -61,7 +61,9 @@ def parse_job(data: Any) -> Job:
         raise JobError("id: required")
     if not isinstance(id, str):
         raise JobError(f"id: a string is wanted, not {_json_type(id)}")
-    kind = fields.get("kind")
+    kind = fields.get("kind", "")
+    if not isinstance(kind, str):
+        raise JobError(f"kind: a string is wanted, not {_json_type(kind)}", id)
     name = "code" if kind in CODE_KINDS else "completion"
     answer = fields.pop(name, None)
     try:

@@ -134,9 +134,7 @@ async def _one(verifiers: Verifiers, number: int, line: bytes) -> _Answer:
     except JobError as error:
         message = f"line {number}: {error}"
         return _Answer(_text(infra_error(message), error.id), malformed=message)
-    verdict = await verifiers.verify(job.check, job.answer)
-    if verdict.passed is None:  # our fault: worth another try
-        verdict = await verifiers.verify(job.check, job.answer)
+    verdict = await verifiers.verify_twice(job.check, job.answer)
     return _Answer(_text(verdict, job.id), infra=verdict.passed is None)
 
 

@@ -14,6 +14,7 @@ import platform
 import secrets
 import socket
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,11 @@ CPUS = 2.0
 NUMPY_PATHS = ("/usr/local/lib/python3.11/site-packages", "/usr/lib/python3/dist-packages")
 JUDGE_PATHS = ("/opt/mellum/judge",)
 
-_UID_BLOCK = secrets.randbelow(65536)
+
+@lru_cache(maxsize=1)
+def _uid_block(pid: int) -> int:
+    """This process's users. A forked child draws its own: its workers run beside its parent's."""
+    return secrets.randbelow(65536)
 
 
 def owner() -> str:
@@ -71,7 +76,7 @@ def uid_base(role: Role, worker: int) -> int:
     by chance, one in 65,536: where that fails, a fork bomb in one costs the other a failed fork, no more.
     """
     slot = worker * len(Role) + list(Role).index(role)
-    return (1 << 28) + _UID_BLOCK * 8192 + (slot * UIDS_PER_WORKER) % 8192
+    return (1 << 28) + _uid_block(os.getpid()) * 8192 + (slot * UIDS_PER_WORKER) % 8192
 
 
 def connect() -> docker.DockerClient:

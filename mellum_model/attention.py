@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import LayerType, MellumConfig
+from .cpu import NormRotate, Windows, written_out
+from .norm import Norm
 from .rope import rotate
 
 
@@ -38,54 +40,73 @@ def attend(q: Tensor, k: Tensor, v: Tensor, window: int | None, starts: Tensor |
     """Causal attention.
 
     Args:
-        q: [B, H, T, C].
-        k: [B, K, T, C].
-        v: [B, K, T, C].
+        q: [B, T, H, C].
+        k: [B, T, K, C].
+        v: [B, T, K, C].
         window: How many tokens a query sees, itself included; None is all.
         starts: [B, T] index of the first token of each token's document.
 
     Returns:
-        [B, H, T, C].
+        [B, T, H, C].
     """
-    length = q.shape[2]
+    length = q.shape[1]
     if window is not None and window >= length:
         window = None
     if window is None:
         if starts is None:
-            return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+            return _sdpa(q, k, v, None)
         index = torch.arange(length, device=q.device)
         seen = (index[None, :] <= index[:, None]) & (index >= starts[:, :, None])  # [B, T, T]
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=seen[:, None], enable_gqa=True)
+        return _sdpa(q, k, v, seen[:, None])
     if q.is_cuda:
         return _flex(q, k, v, window, starts)
     return _blocked(q, k, v, window, starts)
 
 
+def _sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """Attention of whole sequences, [B, T, heads, C] each; causal where there is no mask."""
+    q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=True)
+    return out.transpose(1, 2)
+
+
 def _blocked(q: Tensor, k: Tensor, v: Tensor, window: int, starts: Tensor | None) -> Tensor:
-    """The first `window` queries are plain causal attention; the others go block by block, all with a full window."""
-    length = q.shape[2]
+    """The first `window` queries are plain causal attention; the others go in blocks, each with a full window.
+
+    A block of `step` queries sees the `window + step` keys that end with its last (the first of them is hidden from
+    all; without it the products would be of odd width and a quarter slower). The band among them is the same for every
+    block, so one small mask serves all.
+    """
+    batch, length = q.shape[:2]
     head_starts = None if starts is None else starts[:, :window]
-    head = attend(q[:, :, :window], k[:, :, :window], v[:, :, :window], None, head_starts)
+    head = attend(q[:, :window], k[:, :window], v[:, :window], None, head_starts)
     step = query_block(window)
-    parts = [head]
-    offset = torch.arange(step, device=q.device)
-    reach = torch.arange(step + window - 1, device=q.device)
-    band = (reach >= offset[:, None]) & (reach < offset[:, None] + window)  # [step, step+W-1]
-    shared = torch.zeros(band.shape, dtype=q.dtype, device=q.device).masked_fill_(~band, float("-inf"))
-    for begin in range(window, length, step):
-        end = min(begin + step, length)
-        first, rows, columns = begin - window + 1, end - begin, end - begin + window - 1
-        mask = shared[:rows, :columns]
-        if starts is not None:
-            keys = torch.arange(first, end, device=q.device)
-            own = keys >= starts[:, begin:end, None]  # [B, rows, columns]
-            mask = mask.masked_fill(~own, float("-inf"))[:, None]
-        parts.append(
-            F.scaled_dot_product_attention(
-                q[:, :, begin:end], k[:, :, first:end], v[:, :, first:end], attn_mask=mask, enable_gqa=True
-            )
-        )
-    return torch.cat(parts, dim=2)
+    count = -(-(length - window) // step)
+    if missing := window + count * step - length:  # the queries beyond the end are dropped, their keys never seen
+        q, k, v = (F.pad(x, (0, 0, 0, 0, 0, missing)) for x in (q, k, v))
+    reach = window + step
+    column, row = torch.arange(reach, device=q.device), torch.arange(step, device=q.device)[:, None]
+    hidden = (column <= row) | (column > row + window)  # [step, reach]
+    if starts is not None:
+        keys = step * torch.arange(count, device=q.device)[:, None] + column  # [count, reach]
+        first = F.pad(starts[:, window:], (0, missing)).view(batch, count, step, 1)
+        hidden = (hidden | (keys[:, None] < first)).view(batch * count, 1, step, reach)
+    mask = torch.zeros(hidden.shape, dtype=q.dtype, device=q.device).masked_fill_(hidden, float("-inf"))
+    if starts is None and not torch.is_grad_enabled():  # nothing is copied
+        parts = [
+            _sdpa(q[:, first + window : first + reach], k[:, first : first + reach], v[:, first : first + reach], mask)
+            for first in range(0, count * step, step)
+        ]
+        return torch.cat((head, *parts), dim=1)[:, :length]
+    q_blocks = q[:, window:].reshape(batch * count, step, *q.shape[2:])
+    k_blocks, v_blocks = (_windows(x, reach, step, count) for x in (k, v))
+    rest = _sdpa(q_blocks, k_blocks, v_blocks, mask).reshape(batch, count * step, *q.shape[2:])
+    return torch.cat((head, rest[:, : length - window]), dim=1)
+
+
+def _windows(x: Tensor, length: int, step: int, count: int) -> Tensor:
+    result: Tensor = Windows.apply(x, length, step, count)  # type: ignore[no-untyped-call]
+    return result
 
 
 _flex_compiled = None
@@ -94,6 +115,8 @@ _flex_compiled = None
 def _flex(q: Tensor, k: Tensor, v: Tensor, window: int, starts: Tensor | None) -> Tensor:
     """Windows on CUDA: FlexAttention skips blocks that the mask empties. One compiled callable for the process."""
     from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+
+    q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
 
     global _flex_compiled
     if _flex_compiled is None:
@@ -106,7 +129,7 @@ def _flex(q: Tensor, k: Tensor, v: Tensor, window: int, starts: Tensor | None) -
     batch, _, length, _ = q.shape
     mask = create_block_mask(seen, None if starts is None else batch, None, length, length, device=q.device)
     result: Tensor = _flex_compiled(q, k, v, block_mask=mask, enable_gqa=True)
-    return result
+    return result.transpose(1, 2)
 
 
 class Attention(nn.Module):
@@ -124,8 +147,8 @@ class Attention(nn.Module):
         rows = (self.heads + 2 * self.kv_heads) * self.head_dim
         self.qkv_proj = nn.Linear(config.hidden_size, rows, bias=config.attention_bias)
         self.o_proj = nn.Linear(self.heads * self.head_dim, config.hidden_size, bias=config.attention_bias)
-        self.q_norm = nn.RMSNorm(self.head_dim, eps=config.rms_norm_eps)
-        self.k_norm = nn.RMSNorm(self.head_dim, eps=config.rms_norm_eps)
+        self.q_norm = Norm(self.head_dim, eps=config.rms_norm_eps)
+        self.k_norm = Norm(self.head_dim, eps=config.rms_norm_eps)
 
     def forward(self, x: Tensor, layout: Layout, kept: list[tuple[Tensor, Tensor]] | None = None) -> Tensor:
         """Attend within the sequence.
@@ -141,10 +164,17 @@ class Attention(nn.Module):
         batch, length, _ = x.shape
         heads = (self.heads, self.kv_heads, self.kv_heads)
         q, k, v = self.qkv_proj(x).view(batch, length, -1, self.head_dim).split(heads, dim=2)
-        q = rotate(self.q_norm(q), layout.cos, layout.sin)
-        k = rotate(self.k_norm(k), layout.cos, layout.sin)
+        q = self._turned(q, self.q_norm, layout)
+        k = self._turned(k, self.k_norm, layout)
         if kept is not None:
             kept.append((k, v))
-        out = attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), layout.window, layout.starts)
-        result: Tensor = self.o_proj(out.transpose(1, 2).reshape(batch, length, -1))
+        out = attend(q, k, v, layout.window, layout.starts)
+        result: Tensor = self.o_proj(out.reshape(batch, length, -1))
         return result
+
+    def _turned(self, x: Tensor, norm: Norm, layout: Layout) -> Tensor:
+        """Heads [B, T, heads, C] after their norm and rotation."""
+        if written_out(x):
+            result: Tensor = NormRotate.apply(x, norm.weight, layout.cos, layout.sin, self.eps)  # type: ignore[no-untyped-call]
+            return result
+        return rotate(norm(x), layout.cos, layout.sin)

@@ -23,15 +23,38 @@ from .model import Mellum
 from .moe import SparseMlp, choose, grouped_experts, sorted_experts
 
 
-class _Layer:
-    """Views of one layer's weights, in the form that the products want. In-place updates of the weights show."""
+class _Norm:
+    """RMS norm in four small operations, where torch's own on CPU is a dozen.
 
-    def __init__(self, module: DecoderLayer, index: int) -> None:
+    x·w·√D / hypot(‖x‖, √(D·eps)); half precision is left to torch, which widens it.
+    """
+
+    def __init__(self, weight: Tensor, eps: float) -> None:
+        self.weight, self.eps = weight.detach(), eps
+        self.size = (weight.shape[0],)
+        self.scaled = self.weight * weight.shape[0] ** 0.5
+        self.floor = self.weight.new_tensor((weight.shape[0] * eps) ** 0.5)
+        self.short = weight.dtype == torch.float32 and weight.device.type == "cpu"
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Normalise [..., D]."""
+        if not self.short:
+            return F.rms_norm(x, self.size, self.weight, self.eps)
+        norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        result: Tensor = (x * self.scaled).div_(torch.hypot(norm, self.floor))
+        return result
+
+
+class _Layer:
+    """One layer's weights in the form that the products want: views, but for the norms, which are copied."""
+
+    def __init__(self, module: DecoderLayer, index: int, eps: float) -> None:
         self.module, self.index = module, index
         self.order = 0  # within its group
         attention = module.self_attn
         self.kind: LayerType = attention.layer_type
-        self.norm1, self.norm2 = module.input_layernorm.weight, module.post_attention_layernorm.weight
+        self.norm1 = _Norm(module.input_layernorm.weight, eps)
+        self.norm2 = _Norm(module.post_attention_layernorm.weight, eps)
         self.qkv, self.qkv_bias = attention.qkv_proj.weight, attention.qkv_proj.bias
         self.o_t, self.o_bias = attention.o_proj.weight.t(), attention.o_proj.bias
         self.mlp = module.mlp
@@ -86,7 +109,9 @@ class Decoder:
             config.head_dim,
         )
         self.eps = config.rms_norm_eps
-        trunk = [_Layer(cast(DecoderLayer, layer), index) for index, layer in enumerate(model.layers)]
+        self.final_norm = _Norm(model.norm.weight, self.eps)
+        self.unit = _Norm(torch.ones(self.head_dim, dtype=model.dtype, device=model.device), self.eps)
+        trunk = [_Layer(cast(DecoderLayer, layer), index, self.eps) for index, layer in enumerate(model.layers)]
         self.trunk = trunk
         self.groups = {
             kind: self._group([layer for layer in trunk if layer.kind == kind], kind, 0)
@@ -94,7 +119,12 @@ class Decoder:
         }
         self.head_layer: _Layer | None = None
         if model.mtp is not None:
-            self.head_layer = _Layer(cast(DecoderLayer, model.mtp.layers[0]), len(trunk))
+            self.head_layer = _Layer(cast(DecoderLayer, model.mtp.layers[0]), len(trunk), self.eps)
+            head = model.mtp
+            self.head_norms = tuple(
+                _Norm(norm.weight, self.eps)
+                for norm in (head.pre_fc_norm_embedding, head.pre_fc_norm_hidden, head.norm)
+            )
             self.head_group = self._group([self.head_layer], config.mtp_layer_type, 1)
 
     @torch.no_grad()
@@ -167,9 +197,9 @@ class Decoder:
     def _attend(self, layer: _Layer, step: _Step, x_ND: Tensor, rows: int, length: int) -> Tensor:
         """The residual stream after this layer's attention."""
         heads, kv_heads, dim = self.heads, self.kv_heads, self.head_dim
-        h_ND = F.rms_norm(x_ND, (x_ND.shape[1],), layer.norm1, self.eps)
+        h_ND = layer.norm1(x_ND)
         qkv = F.linear(h_ND, layer.qkv, layer.qkv_bias).view(rows * length, -1, dim)
-        qk = F.rms_norm(qkv[:, : heads + kv_heads], (dim,), None, self.eps)
+        qk = self.unit(qkv[:, : heads + kv_heads])
         qk = torch.addcmul(qk * step.cos[layer.order], qk.roll(dim // 2, -1), step.sin[layer.order])
         keys, values = self.cache.keys[layer.index], self.cache.values[layer.index]
         keys.view(-1, kv_heads, dim).index_copy_(0, step.places, qk[:, heads:])
@@ -190,7 +220,7 @@ class Decoder:
 
     def _feed(self, layer: _Layer, x_ND: Tensor) -> Tensor:
         """The residual stream after this layer's experts."""
-        h_ND = F.rms_norm(x_ND, (x_ND.shape[1],), layer.norm2, self.eps)
+        h_ND = layer.norm2(x_ND)
         if not isinstance(layer.mlp, SparseMlp):
             dense: Tensor = layer.mlp(h_ND)[0]
             return x_ND + dense
@@ -230,8 +260,7 @@ class Decoder:
         x = F.embedding(tokens.reshape(-1), self.model.embed_tokens.weight)
         for layer in self.trunk:
             x = self._feed(layer, self._attend(layer, plans[layer.kind], x, rows, length))
-        x = F.rms_norm(x, (x.shape[1],), self.model.norm.weight, self.eps)
-        return x.view(rows, length, -1)
+        return self.final_norm(x).view(rows, length, -1)
 
     @torch.inference_mode()
     def mtp_step(self, tokens: Tensor, hidden: Tensor, positions: list[int]) -> Tensor:
@@ -249,15 +278,15 @@ class Decoder:
         if head is None or layer is None:
             raise ValueError("this model has no MTP head")
         rows, length = tokens.shape
-        size = (hidden.shape[-1],)
+        embedding_norm, hidden_norm, out_norm = self.head_norms
         embedded = F.embedding(tokens.reshape(-1), self.model.embed_tokens.weight)
         pair = torch.cat(
             (
-                F.rms_norm(embedded, size, head.pre_fc_norm_embedding.weight, self.eps),
-                F.rms_norm(hidden.reshape(rows * length, -1), size, head.pre_fc_norm_hidden.weight, self.eps),
+                embedding_norm(embedded),
+                hidden_norm(hidden.reshape(rows * length, -1)),
             ),
             -1,
         )
         x = F.linear(pair, head.fc.weight)
         x = self._feed(layer, self._attend(layer, self._plan(self.head_group, positions, length), x, rows, length))
-        return F.rms_norm(x, size, head.norm.weight, self.eps).view(rows, length, -1)
+        return out_norm(x).view(rows, length, -1)

@@ -119,7 +119,7 @@ class Engine:
         """Prepare.
 
         Args:
-            model: Its weights must stay in place while the engine lives (updates in place are seen).
+            model: Its weights must not change while the engine lives: some are copied into a handier form.
             tokenizer: For text prompts, text results and stop strings.
             max_batch: Rows decoded together.
             speculative: Draft with the MTP head.

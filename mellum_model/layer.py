@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from .attention import Attention, Layout
 from .config import LayerType, MellumConfig, MlpType
 from .moe import DenseMlp, SparseMlp
+from .norm import Norm
 
 
 class DecoderLayer(nn.Module):
@@ -14,9 +15,9 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, config: MellumConfig, layer_type: LayerType, mlp_type: MlpType) -> None:
         super().__init__()
-        self.input_layernorm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        self.input_layernorm = Norm(config.hidden_size, eps=config.rms_norm_eps)
         self.self_attn = Attention(config, layer_type)
-        self.post_attention_layernorm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        self.post_attention_layernorm = Norm(config.hidden_size, eps=config.rms_norm_eps)
         self.mlp: SparseMlp | DenseMlp = SparseMlp(config) if mlp_type == "sparse" else DenseMlp(config)
 
     def forward(

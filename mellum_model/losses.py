@@ -26,10 +26,9 @@ def next_token_loss(logits: Tensor, labels: Tensor, ahead: int = 1) -> Tensor:
     Returns:
         Scalar; 0 (with a gradient of 0) where every label is ignored.
     """
-    targets = labels[:, ahead:]
-    usable = min(targets.shape[1], logits.shape[1])
-    flat, targets = logits[:, :usable].flatten(0, 1).float(), targets[:, :usable].flatten()
-    total = F.cross_entropy(flat, targets, ignore_index=IGNORED, reduction="sum")
+    # The labels are shifted, not the logits: those are large, and a slice of them would be copied.
+    targets = F.pad(labels[:, ahead:], (0, ahead), value=IGNORED)[:, : logits.shape[1]].flatten()
+    total = F.cross_entropy(logits.flatten(0, 1).float(), targets, ignore_index=IGNORED, reduction="sum")
     return total / (targets != IGNORED).sum().clamp(min=1)
 
 

@@ -20,6 +20,7 @@ from .errors import ConfigError, PromptError
 from .layer import DecoderLayer
 from .moe import Experts, Router
 from .mtp import MtpHead
+from .norm import Norm
 from .rope import Rope
 
 
@@ -77,7 +78,7 @@ class Mellum(nn.Module):
                     DecoderLayer(config, layer_type, mlp_type)
                     for layer_type, mlp_type in zip(config.layer_types, config.mlp_types, strict=True)
                 )
-                self.norm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+                self.norm = Norm(config.hidden_size, eps=config.rms_norm_eps)
                 tied = config.tie_word_embeddings
                 self.lm_head = None if tied else nn.Linear(config.hidden_size, config.vocab_size, bias=False)
                 self.mtp = MtpHead(config) if config.num_mtp_layers else None
@@ -103,7 +104,7 @@ class Mellum(nn.Module):
     def init_weights(self, generator: torch.Generator | None = None) -> None:
         """Normal with the config's spread for matrices, ones for norms, zeros for biases."""
         for module in self.modules():
-            if isinstance(module, nn.RMSNorm):
+            if isinstance(module, Norm):
                 nn.init.ones_(module.weight)
             elif isinstance(module, nn.Linear | nn.Embedding | Router | Experts):
                 for name, parameter in module.named_parameters(recurse=False):

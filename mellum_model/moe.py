@@ -140,7 +140,8 @@ class _SortedExperts(torch.autograd.Function):
         # d silu(g) = s(g) · (1 + g · (1 - s(g))) = s + silu · (1 - s)
         slope_MF = torch.addcmul(sigmoid_MF, silu_MF, 1 - sigmoid_MF)
         torch.mul(dact_MF.mul_(up_MF), slope_MF, out=dh_M2F[:, : gate_MF.shape[1]])
-        dgate_up, ddown = torch.zeros_like(gate_up), torch.zeros_like(down)
+        fresh = torch.empty_like if len(ctx.parts) == gate_up.shape[0] else torch.zeros_like  # experts without tokens
+        dgate_up, ddown = fresh(gate_up), fresh(down)
         dx_MD = torch.empty_like(x_MD)
         for expert, begin, end in ctx.parts:
             torch.mm(dy_MD[begin:end].t(), act_MF[begin:end], out=ddown[expert])

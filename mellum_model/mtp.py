@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from .attention import Layout
 from .config import MellumConfig
 from .layer import DecoderLayer
+from .norm import Norm
 
 
 class MtpHead(nn.Module):
@@ -21,11 +22,11 @@ class MtpHead(nn.Module):
     def __init__(self, config: MellumConfig) -> None:
         super().__init__()
         hidden = config.hidden_size
-        self.pre_fc_norm_embedding = nn.RMSNorm(hidden, eps=config.rms_norm_eps)
-        self.pre_fc_norm_hidden = nn.RMSNorm(hidden, eps=config.rms_norm_eps)
+        self.pre_fc_norm_embedding = Norm(hidden, eps=config.rms_norm_eps)
+        self.pre_fc_norm_hidden = Norm(hidden, eps=config.rms_norm_eps)
         self.fc = nn.Linear(2 * hidden, hidden, bias=False)
         self.layers = nn.ModuleList([DecoderLayer(config, config.mtp_layer_type, "sparse")])
-        self.norm = nn.RMSNorm(hidden, eps=config.rms_norm_eps)
+        self.norm = Norm(hidden, eps=config.rms_norm_eps)
 
     def forward(
         self, embedded: Tensor, hidden: Tensor, layout: Layout, kept: list[tuple[Tensor, Tensor]] | None = None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,14 +25,14 @@ def batch() -> torch.Tensor:
     return tokens(CONFIG, 4, 24)
 
 
-def worker(rank: int, port: int, folder: str) -> None:
+def worker(rank: int, folder: str) -> None:
     from torch.distributed.device_mesh import init_device_mesh
 
     from mellum_model.parallel import full_gradient, parallelize
 
     torch.set_num_threads(1)
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    dist.init_process_group("gloo", rank=rank, world_size=2)
+    # A file, not a port: another process may take a free port before it is used.
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     mesh = init_device_mesh("cpu", (2,))
     found: dict[str, Any] = {}
     for expert_parallel in (False, True):
@@ -53,6 +51,7 @@ def worker(rank: int, port: int, folder: str) -> None:
         save(model, Path(folder) / f"saved_{expert_parallel}")
     if rank == 0:
         torch.save(found, Path(folder) / "found.pt")
+    dist.barrier()
     dist.destroy_process_group()
 
 
@@ -61,10 +60,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("ranks")
     model = build(CONFIG)
     model.save_pretrained(folder)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    mp.spawn(worker, (port, str(folder)), nprocs=2)
+    mp.spawn(worker, (str(folder),), nprocs=2)
     found: dict[str, Any] = torch.load(folder / "found.pt")
     return {**found, "model": model, "folder": folder}
 

@@ -232,8 +232,9 @@ class Pipeline:
     async def _checks(self, planned: PlannedSuite) -> Mapping[str, Problem]:
         if not computes_checks(planned.suite) or self._sandbox is None:
             return {question.problem.id: question.problem for question in planned.questions}
+        wanted = {question.problem.id for question in planned.questions}
         try:
-            problems = await planned.suite.prepare(self._sandbox)
+            problems = await planned.suite.prepare(self._sandbox, wanted=wanted)
         except SandboxError as error:
             raise PrerequisiteMissing(
                 f"{planned.name}: its reference solutions could not be run ({error})",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
@@ -58,12 +58,16 @@ class Suite(ABC):
             SourceAltered: A data file's sha256 is not the one pinned here.
         """
 
-    async def prepare(self, sandbox: Sandbox) -> Sequence[Problem]:
+    async def prepare(self, sandbox: Sandbox, *, wanted: Collection[str] | None = None) -> Sequence[Problem]:
         """The problems with checks that can be judged: what a run, a rescoring and a validation must use.
 
         A suite whose expected values come from running the data set's own solution computes them here, in the
         sandbox, and keeps them in the user's cache; there `problems()` is for looking and rendering only. Ids and
         prompts are the same as those of `problems()`, so generation may start before this has ended.
+
+        Args:
+            sandbox: Where solutions are run.
+            wanted: Ids of the problems that will be judged, where not all are: a suite may leave out the others.
 
         Raises:
             SourceMissing, SourceAltered: As `problems()`.

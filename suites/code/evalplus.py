@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -77,7 +77,7 @@ class EvalPlusSuite(Suite):
         """Tasks to look at and to ask; their checks cannot be judged before `prepare` has filled them in."""
         return [self._problem(task, Expected()) for task in self.tasks()]
 
-    async def prepare(self, sandbox: Sandbox) -> Sequence[Problem]:
+    async def prepare(self, sandbox: Sandbox, *, wanted: Collection[str] | None = None) -> Sequence[Problem]:
         """Tasks with expected values, computed in the sandbox unless the cache has them."""
         oracle = Oracle(sandbox)
         slots = asyncio.Semaphore(AT_ONCE)
@@ -89,7 +89,7 @@ class EvalPlusSuite(Suite):
                 )
                 return self._problem(task, expected)
 
-        return await asyncio.gather(*(one(task) for task in self.tasks()))
+        return await asyncio.gather(*(one(task) for task in self.tasks() if wanted is None or task.id in wanted))
 
     def answer(self, problem: Problem, text: str, tool_calls: Sequence[dict[str, Any]] = ()) -> Answer:
         """The program; where the prompt is the head of a function, an answer may just go on from it."""

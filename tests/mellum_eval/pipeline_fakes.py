@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import pytest
@@ -41,7 +41,7 @@ class Late(Sums):
     metric = "pass@1"
     sampling = Sampling(temperature=0.5, samples=4)
 
-    async def prepare(self, sandbox: Sandbox) -> Sequence[Problem]:
+    async def prepare(self, sandbox: Sandbox, *, wanted: Collection[str] | None = None) -> Sequence[Problem]:
         await asyncio.sleep(0.01)
         return self.problems()
 

@@ -195,7 +195,7 @@ async def test_a_model_that_goes_away_keeps_what_it_answered(tmp_path: Path) -> 
 async def test_a_suite_that_cannot_make_its_checks_is_a_missing_prerequisite(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def prepare(self: Any, sandbox: Any) -> Any:
+    async def prepare(self: Any, sandbox: Any, *, wanted: Any = None) -> Any:
         raise SandboxError("all containers lost")
 
     monkeypatch.setattr(Late, "prepare", prepare)
@@ -208,7 +208,7 @@ async def test_a_suite_that_cannot_make_its_checks_is_a_missing_prerequisite(
 async def test_checks_made_in_the_sandbox_are_those_that_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Late, "problems", Sums.problems)
 
-    async def prepare(self: Any, sandbox: Any) -> Any:
+    async def prepare(self: Any, sandbox: Any, *, wanted: Any = None) -> Any:
         await asyncio.sleep(0.02)
         from dataclasses import replace
 

@@ -113,7 +113,7 @@ async def test_gold_of_evalplus_passes_and_nothing_does_not(
 async def test_base_and_plus_are_told_apart(pool: SandboxPool, cache: Path) -> None:
     """HumanEval/0 by comparing neighbours only: right on all of HumanEval's inputs but not on EvalPlus's."""
     suite = SomeHumanEval()
-    problem = (await suite.prepare(pool))[0]
+    (problem,) = await suite.prepare(pool, wanted={"HumanEval/0"})
     wrong = "def has_close_elements(numbers, t):\n    return any(abs(a - b) < t for i, a in enumerate(numbers[:9]) "
     wrong += "for b in numbers[:i])\n"
     async with Verifiers(sandbox=pool) as verifiers:

@@ -19,11 +19,11 @@ from sandboxes.sandbox import Role
 LOCAL: dict[str, dict[str, Any]] = {
     "local": {},
     "local-bwrap": {"maker": "bwrap"},
-    "local-unshare": {"maker": "unshare"},
-    "local-bwrap-one-id": {"maker": "bwrap", "allow_range": False},
+    "local-unshare": {"maker": "unshare", "cgroup": False},
+    "local-bwrap-one-id": {"maker": "bwrap", "allow_range": False, "cgroup": False},
     "local-unshare-one-id": {"maker": "unshare", "allow_range": False},
 }
-"""Who makes the namespaces, and whether sessions have user ids of their own."""
+"""Who makes the namespaces, whether sessions have user ids of their own, and whether there are control groups."""
 
 
 async def engine_called(name: str) -> Engine:

@@ -3,7 +3,8 @@
 A first command must work on a machine with only Python, but never unconfined: before anything runs, a session of its
 own tries from inside what no candidate may do (`local_probe`), and if anything succeeds there is no sandbox. Bubblewrap
 makes the namespaces where it is installed and works, since distributions that restrict user namespaces let it pass;
-else we do, by the same system calls. What is weaker than Docker is said in `describe`: memory is limited by measuring.
+else we do, by the same system calls. Where no control group can be made (`local_cgroup`),
+memory is limited by measuring, and `describe` says so.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from typing import Any, Literal
 
 from sandboxes import bootstrap
 from sandboxes.check import Limits
-from sandboxes.engines import local_launch, local_mend, local_plan, local_probe, local_seccomp
+from sandboxes.engines import local_cgroup, local_launch, local_mend, local_plan, local_probe, local_seccomp
 from sandboxes.engines.base import Confinement
+from sandboxes.engines.local_cgroup import Group, Groups
 from sandboxes.engines.stream import TAIL, Inflow
 from sandboxes.errors import ContainerLost, SandboxError, SandboxUnavailable
 from sandboxes.runtime import frames
@@ -34,8 +36,12 @@ from sandboxes.sandbox import Role
 from sandboxes.worker import Worker
 
 Maker = Literal["bwrap", "unshare"]
+MAKERS: tuple[Maker, ...] = ("bwrap", "unshare")
 
 MAX_PROCESSES = 128
+GROUP_PROCESSES = MAX_PROCESSES + 32
+OVERHEAD_MB = 112
+"""What a control group gets beyond a session's memory: supervisor, zygote, and the tmpfs areas filled to the brim."""
 PROBE_LIMITS = Limits(cpu_s=10, wall_s=60, memory_mb=128)
 READY_S = 30.0
 
@@ -43,10 +49,13 @@ READY_S = 30.0
 class LocalChannel:
     """One confinement's stream and the process on the host that keeps it."""
 
-    def __init__(self, engine: LocalEngine, process: subprocess.Popen[bytes], confinement: Confinement) -> None:
+    def __init__(
+        self, engine: LocalEngine, process: subprocess.Popen[bytes], confinement: Confinement, group: Group | None
+    ) -> None:
         self._engine = engine
         self._process = process
         self._confinement = confinement
+        self._group = group
         self._inflow = Inflow()
         self._errors: asyncio.BaseTransport | None = None
         self._dead = False
@@ -85,7 +94,12 @@ class LocalChannel:
             raise ContainerLost("the sandbox went away" + self._inflow.last_words()) from None
 
     async def set_memory(self, memory_mb: int) -> None:
-        """Nothing to set: the supervisor measures, and each process has its own limit."""
+        """Change the control group's limit; without one the supervisor measures, and there is nothing to set."""
+        if self._group is not None:
+            try:
+                self._group.limit(memory_mb + OVERHEAD_MB, GROUP_PROCESSES)
+            except OSError as error:
+                raise ContainerLost(f"the memory limit cannot be set: {error}") from error
 
     async def kill(self) -> None:
         """Kill the keeper, and by its death everything inside."""
@@ -98,6 +112,11 @@ class LocalChannel:
         if self._inflow.transport is not None:
             self._inflow.transport.abort()
         await asyncio.to_thread(self._process.wait)
+        if self._group is not None:
+            for _ in range(200):  # what is inside dies after its keeper, within milliseconds
+                if self._group.remove():
+                    break
+                await asyncio.sleep(0.01)
         if self._errors is not None:
             self._errors.close()
 
@@ -121,15 +140,18 @@ class LocalEngine:
 
     name = "local"
 
-    def __init__(self, *, maker: Maker | None = None, allow_range: bool = True) -> None:
+    def __init__(self, *, maker: Maker | None = None, allow_range: bool = True, cgroup: bool = True) -> None:
         """Does nothing yet.
 
         Args:
             maker: Insist on bubblewrap or on our own system calls; the first that works if not given.
+            cgroup: Use control groups where they can be had.
             allow_range: False gives each session a pid namespace instead of a user id, as where no range can be mapped.
         """
         self._maker = maker
         self._allow_range = allow_range
+        self._cgroup = cgroup
+        self._groups: Groups | None = None
         self._bwrap: str | None = None
         self._facts: dict[str, Any] = {}
         self._channels: set[LocalChannel] = set()
@@ -145,22 +167,30 @@ class LocalEngine:
             if self._facts:
                 return
             local_mend.check_platform()
-            makers: list[Maker] = [self._maker] if self._maker else ["bwrap", "unshare"]
+            groups = await asyncio.to_thread(local_cgroup.find) if self._cgroup else None
             reasons = []
-            for maker in makers:
-                bwrap = shutil.which("bwrap") if maker == "bwrap" else None
-                if maker == "bwrap" and bwrap is None:
-                    reasons.append("bubblewrap is not installed")
-                    continue
-                self._bwrap = bwrap
-                try:
-                    self._facts = await self._probe(maker)
-                    return
-                except SandboxUnavailable:
-                    raise
-                except SandboxError as error:
-                    reasons.append(f"by {maker}: {error}")
-            raise SandboxUnavailable(f"the local sandbox cannot be set up ({'; '.join(reasons)})", local_mend.mend())
+            try:
+                for maker in [self._maker] if self._maker else MAKERS:
+                    self._bwrap = shutil.which("bwrap") if maker == "bwrap" else None
+                    if maker == "bwrap" and self._bwrap is None:
+                        reasons.append("bubblewrap is not installed")
+                        continue
+                    for self._groups in dict.fromkeys((groups, None)):
+                        try:
+                            self._facts = await self._probe(maker)
+                            return
+                        except SandboxUnavailable:
+                            raise
+                        except SandboxError as error:
+                            reasons.append(f"by {maker}: {error}")
+                reasons = list(dict.fromkeys(reasons))
+                raise SandboxUnavailable(
+                    f"the local sandbox cannot be set up ({'; '.join(reasons)})", local_mend.mend()
+                )
+            finally:
+                if groups is not None and not (self._facts and self._groups is groups):
+                    self._groups = None
+                    await asyncio.to_thread(groups.close)
 
     async def _probe(self, maker: Maker) -> dict[str, Any]:
         """One session of the self-check.
@@ -168,7 +198,7 @@ class LocalEngine:
         Raises:
             SandboxError: It did not come up, or something is not confined.
         """
-        channel = await self._start(Role.ARENA, 0)
+        channel = await self._start(Role.ARENA, 0, PROBE_LIMITS.memory_mb)
         try:
             source = inspect.getsource(local_probe)
             await channel.send(bootstrap.shipment(Role.ARENA, channel.confinement, child="extra", extra=source))
@@ -200,15 +230,19 @@ class LocalEngine:
         }
 
     async def launch(self, role: Role, worker: int, memory_mb: int) -> LocalChannel:
-        """Start one confinement; `memory_mb` is enforced by the supervisor inside."""
+        """Start one confinement."""
         await self.open()
-        return await self._start(role, worker)
+        return await self._start(role, worker, memory_mb)
 
-    async def _start(self, role: Role, worker: int) -> LocalChannel:
+    async def _start(self, role: Role, worker: int, memory_mb: int) -> LocalChannel:
         machine = platform.machine()
         ids = local_plan.choose_ids(worker * len(Role) + list(Role).index(role), allow_range=self._allow_range)
         strict = local_seccomp.program(machine)
         lenient = local_seccomp.program(machine, allow=local_seccomp.JOB_NAMESPACE_CALLS)
+        try:
+            group = self._groups.make(memory_mb + OVERHEAD_MB, GROUP_PROCESSES) if self._groups else None
+        except OSError as error:
+            raise SandboxError(f"no control group can be made: {error}") from error
         plan = local_plan.plan(
             role,
             ids,
@@ -216,12 +250,14 @@ class LocalEngine:
             seccomp=strict if ids.uid_count else lenient,
             command=bootstrap.command(),
             environment=bootstrap.ENVIRONMENT,
+            group=group,
         )
         confinement = Confinement(
             uid_base=ids.uid_base,
             uid_count=ids.uid_count,
             areas=tuple(path for path, _, _ in local_plan.AREAS),
             paths=(local_plan.PACKAGE_HOME,),
+            cgroup=group is not None,
             max_processes=MAX_PROCESSES + local_plan.processes_counted_with_ours(ids),
             seccomp="" if ids.uid_count else strict.hex(),
         )
@@ -235,7 +271,7 @@ class LocalEngine:
             raise
         finally:
             theirs.close()
-        channel = LocalChannel(self, process, confinement)
+        channel = LocalChannel(self, process, confinement, group)
         self._channels.add(channel)
         await channel.attach(ours)
         return channel
@@ -246,12 +282,15 @@ class LocalEngine:
 
     def describe(self) -> Mapping[str, Any]:
         """How sessions are confined here."""
+        memory = "by polling the process tree, and RLIMIT_DATA for each process; no control group"
+        if self._groups is not None:
+            memory = f"by control groups (version {self._groups.version}), and RLIMIT_DATA for each process"
         return {
             "engine": self.name,
             **self._facts,
             "runtime_sha256": bootstrap.runtime_sha256(),
             "limits": {
-                "memory": "by polling the process tree, and RLIMIT_DATA for each process; no control group",
+                "memory": memory,
                 "processes": MAX_PROCESSES,
                 "areas_mb": {path: size >> 20 for path, size, _ in local_plan.AREAS},
                 "network": "none",
@@ -262,6 +301,9 @@ class LocalEngine:
     async def close(self) -> None:
         """Kill every confinement that is still there."""
         await asyncio.gather(*(channel.kill() for channel in list(self._channels)))
+        if self._groups is not None:
+            await asyncio.to_thread(self._groups.close)
+            self._groups = None
 
 
 @cache
@@ -288,7 +330,7 @@ def _spawn(command: list[str], stream: socket.socket) -> subprocess.Popen[bytes]
 
 def _outside() -> dict[str, Any]:
     """What the self-check must know of the host to tell that it is not there."""
-    shown = _shown()
+    shown = [*_shown(), local_cgroup.INSIDE]
     project = str(Path(__file__).resolve().parent.parent.parent)
     private = ["/etc/shadow", "/etc/hostname", "/home", "/var", "/sys", project, os.getcwd(), os.path.expanduser("~")]
     return {

@@ -130,6 +130,9 @@ def confine(plan: dict[str, Any]) -> NoReturn:
     _prctl("pdeathsig", PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != plan["parent"]:
         os._exit(FAILED)
+    for procs in plan["join"]:
+        with open(procs, "w") as f:
+            f.write("0")
     if plan["outer"]:
         enter_user_namespace(plan["outer"])
         _prctl("pdeathsig", PR_SET_PDEATHSIG, signal.SIGKILL)  # a change of credentials clears it

@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, Literal
 
+from sandboxes.engines.local_cgroup import Group
 from sandboxes.engines.local_launch import CAP_KILL, CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN
 from sandboxes.errors import SandboxUnavailable
 from sandboxes.sandbox import Role
@@ -297,6 +298,7 @@ def plan(
     seccomp: bytes,
     command: list[str],
     environment: dict[str, str],
+    group: Group | None = None,
 ) -> dict[str, Any]:
     """Everything that `local_launch` needs, ready for `json.dumps`.
 
@@ -307,13 +309,16 @@ def plan(
         seccomp: The filter that everything inside lives under.
         command: What runs as process 1; its first word is replaced by the interpreter's full path.
         environment: The whole environment of it.
+        group: The control group to join and to show inside.
     """
     python = interpreter()
     pairs, links, hidden = binds(role, python)
+    pairs += group.binds if group else []
     links += _DEVICE_LINKS
     capabilities = [CAP_KILL, CAP_SETGID, CAP_SETUID] if ids.mode == "range" else [CAP_SYS_ADMIN]
     return {
         "parent": os.getpid(),
+        "join": group.join if group else [],
         "python": python,
         "command": command,
         "environment": environment,

@@ -17,12 +17,13 @@ import pytest
 from arena_jobs import SCRIPTED, SMALL, run
 from engines import LOCAL, scripted_pool
 
+from sandboxes.check import Limits
 from sandboxes.engines import local as local_module
-from sandboxes.engines import local_plan, local_seccomp
+from sandboxes.engines import local_cgroup, local_plan, local_seccomp
 from sandboxes.engines.local import LocalEngine
 from sandboxes.errors import ContainerLost, SandboxUnavailable
 from sandboxes.pool import SandboxPool
-from sandboxes.sandbox import Role
+from sandboxes.sandbox import End, Role
 
 ROOT = Path(__file__).resolve().parents[2]
 FORMS = list(LOCAL)[1:]
@@ -77,7 +78,9 @@ async def test_the_manifest_says_how(form: str) -> None:
     assert said["python"] == sys.version.split()[0]
     assert ("bubblewrap" in said["made_by"]) == ("bwrap" in form)
     assert ("pid namespace" in said["user_ids"]) == ("one-id" in form)
-    assert "poll" in said["limits"]["memory"] or "control group" in said["limits"]["memory"]
+    polled = "by polling" in said["limits"]["memory"]
+    assert polled or "by control groups" in said["limits"]["memory"]
+    assert polled or LOCAL[form].get("cgroup", True)
 
 
 async def test_without_bubblewrap_it_makes_the_namespaces_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,9 +224,18 @@ async def test_a_killed_harness_leaves_no_process(form: str) -> None:
         assert harness.stdout is not None
         assert await asyncio.to_thread(harness.stdout.readline) == b"on\n"
         started = processes_below(harness.pid)
-        assert len(started) >= 9, "keeper, supervisor, zygote, the job and its five"
+        assert len(started) >= 9, "the harness, the keeper, supervisor, zygote, the job and its five"
         harness.kill()
     assert await gone(started)
+    deadline = time.monotonic() + 15
+    while groups_of(harness.pid):
+        assert time.monotonic() < deadline, "a control group outlived its harness"
+        await asyncio.sleep(0.1)
+
+
+def groups_of(pid: int) -> list[Path]:
+    parents = local_cgroup._candidates()
+    return [group for found in parents for parent in found.values() for group in parent.glob(f"mellum-eval-{pid}-*")]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -233,6 +245,31 @@ async def test_closing_leaves_no_process(form: str) -> None:
         started = set().union(*(processes_below(int(worker.channel.id)) for worker in pool._all))
         assert len(started) >= 3
     assert await gone(started)
+    assert groups_of(os.getpid()) == []
+
+
+@pytest.mark.skipif(not list(local_cgroup._candidates()), reason="no control group can be made here")
+async def test_with_control_groups_the_kernel_counts_what_a_tick_cannot_see() -> None:
+    burst = """
+import os
+for i in range(40):  # each alone is within its limit, and all are done before a tick
+    if os.fork() == 0:
+        b = bytearray(24 << 20)
+        for at in range(0, len(b), 4096): b[at] = 1
+        open("/dev/shm/" + str(i), "wb").write(bytes(300000))
+        import time; time.sleep(0.5)
+        os._exit(0)
+for i in range(40): os.wait()
+send(b"all of it")
+"""
+    async with scripted_pool("local-bwrap") as pool:
+        assert "by control groups" in pool.describe()["limits"]["memory"]
+        said, ending = await run(pool, burst, Limits(cpu_s=20, memory_mb=64))
+        assert ending.end is End.MEMORY_LIMIT, (said, ending)
+        said, ending = await run(pool, "b = bytearray(b'x') * (200 << 20); send(b'held')", Limits(memory_mb=512))
+        assert said == [b"held"]
+        said, _ = await run(pool, "import os; send(str(sorted(os.listdir('/sys/fs/cgroup'))).encode())")
+        assert said[0] in (b"['cpuacct', 'memory']",) or b"memory.max" in said[0]
 
 
 @pytest.mark.parametrize("form", FORMS)

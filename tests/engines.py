@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,3 +54,18 @@ async def scripted_pool(engine_name: str, workers: int = 1, **options: Any) -> A
     engine = await engine_called(engine_name)
     async with SandboxPool(engine, workers, children={r: "extra" for r in Role}, extra=SCRIPTED, **options) as pool:
         yield pool
+
+
+def processes_below(pid: int) -> set[int]:
+    """That process and its descendants, as the host sees them."""
+    parents = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                parents[int(name)] = int(Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+    below = {pid}
+    while more := {child for child, parent in parents.items() if parent in below} - below:
+        below |= more
+    return below

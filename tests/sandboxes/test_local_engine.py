@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from arena_jobs import SCRIPTED, SMALL, run
-from engines import LOCAL, scripted_pool
+from engines import LOCAL, processes_below, scripted_pool
 
 from sandboxes.check import Limits
 from sandboxes.engines import local as local_module
@@ -27,21 +27,6 @@ from sandboxes.sandbox import End, Role
 
 ROOT = Path(__file__).resolve().parents[2]
 FORMS = list(LOCAL)[1:]
-
-
-def processes_below(pid: int) -> set[int]:
-    """That process and its descendants, as the host sees them."""
-    parents = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                parents[int(name)] = int(Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue
-    below = {pid}
-    while more := {child for child, parent in parents.items() if parent in below} - below:
-        below |= more
-    return below
 
 
 def alive(pids: set[int]) -> set[int]:

@@ -97,7 +97,7 @@ def test_mutated_golds_get_math_verifys_verdict(data_dir: Path) -> None:
         if ours is not default:
             looser.append((gold, answer, default))
     assert wrong == []
-    assert 250 < right < 750
+    assert 0.2 < right / len(pairs) < 0.8
     # With its defaults math-verify also reads plain numbers out of LaTeX that it could not read as a whole.
     assert len(looser) <= 5, looser
 

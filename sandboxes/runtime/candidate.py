@@ -277,6 +277,8 @@ class _Session:
     def named(self, name: str) -> Any:
         if name == self.entry_point:
             return self.function
+        if name.startswith("builtins."):  # the test passes `int`, say
+            return getattr(builtins, name[9:])
         try:
             return self.module.__dict__[name]
         except KeyError:

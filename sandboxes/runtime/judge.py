@@ -15,7 +15,7 @@ import importlib.util
 import random
 import sys
 from collections.abc import Iterator
-from types import ModuleType
+from types import BuiltinFunctionType, ModuleType
 from typing import Any
 
 from sandboxes.runtime import wire
@@ -111,6 +111,10 @@ class Caller:
                 return NAMES + len(names) - 1
             if type(item) is Handle:
                 return number_of(item)
+            name = getattr(item, "__name__", "") if isinstance(item, (type, BuiltinFunctionType)) else ""
+            if name and vars(builtins).get(name) is item:
+                names.append("builtins." + name)
+                return NAMES + len(names) - 1
             self.state.stop("broken", f"the test passes the candidate a {type(item).__name__}, which cannot cross")
 
         try:

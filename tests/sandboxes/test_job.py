@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sandboxes.job import JobError, parse_job, parse_line
@@ -101,9 +101,11 @@ def test_malformed_lines(line: bytes, part: str) -> None:
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda s: st.lists(s) | st.dictionaries(st.text(), s),
+    max_leaves=6,
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from([*CALLS, "limits", "calls_py", "atol", "groups", "compare"]), JSON))
 def test_no_object_raises_anything_else(fields: dict[str, Any]) -> None:
     for data in (fields, CALLS | fields):

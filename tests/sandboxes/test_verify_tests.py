@@ -64,6 +64,7 @@ async def test_what_a_check_may_do(verifiers: Verifiers) -> None:
             "def check(c):\n    assert [c(), c(), c()] == [1, 2, 3]",
         ),
         ("def f(x): return abs(x)", "def check(c):\n    assert sorted([-3, 1], key=c) == [1, -3]"),
+        ("def f(x, kind): return isinstance(x, kind)", "def check(c):\n    assert c(1, int) and not c(1, str)"),
         ("def f(x): return helper(x)\ndef helper(x): return x", "def check(c):\n    assert c(near(1)) == 2"),
         ("def f(n): return 0 if n == 0 else 1 + f(n - 1)", "def check(c):\n    assert c(10000) == 10000"),
     ]

@@ -22,6 +22,9 @@ from .layer import DecoderLayer
 from .model import Mellum
 from .moe import SparseMlp, choose, grouped_experts, sorted_experts
 
+FEW = 2
+"""Tokens up to which each expert's product is a vector's: sorting by expert costs more than it joins."""
+
 
 class _Norm:
     """RMS norm in four small operations, where torch's own on CPU is a dozen.
@@ -94,7 +97,7 @@ class _Step:
     used: int
     """Slots that may hold anything seen."""
     mask: Tensor | None
-    """[B, 1, T·G, used] added to the scores; None: all is seen."""
+    """[B, 1, T, used] added to the scores; None: all is seen."""
 
 
 class Decoder:
@@ -181,18 +184,17 @@ class Decoder:
     def _mask(
         self, positions: list[int], length: int, slots: int, used: int, window: int | None, like: Tensor
     ) -> Tensor:
+        last = [position + length - 1 for position in positions]
         slot = torch.arange(used, device=like.device)
-        first = torch.tensor(positions, device=like.device)[:, None]  # [B, 1]
-        last = first + (length - 1)
-        # The newest position that falls into each slot; negative where nothing has been written.
-        held = (last - torch.remainder(last - slot, slots))[:, None]  # [B, 1, used]
-        query = (first + torch.arange(length, device=like.device))[:, :, None]  # [B, T, 1]
-        hidden = (held < 0) | (held > query)
-        if window is not None:
-            hidden |= held <= query - window
-        mask = torch.zeros(hidden.shape, dtype=like.dtype, device=like.device).masked_fill_(hidden, float("-inf"))
-        group = self.heads // self.kv_heads
-        return mask[:, None, :, None].expand(-1, 1, -1, group, -1).reshape(len(positions), 1, length * group, used)
+        newest = torch.tensor(last, device=like.device)[:, None, None]
+        age = torch.remainder(newest - slot, slots)  # [B, 1, used]: slots count back from the newest token
+        # The query that is `ahead` tokens before the newest sees ages from `ahead` on, a window of them at most.
+        ahead = torch.arange(length - 1, -1, -1, device=like.device)[:, None]  # [T, 1]
+        limits = [[min(top + 1, (window or slots) + length - 1 - step) for step in range(length)] for top in last]
+        hidden = (age < ahead) | (age >= torch.tensor(limits, device=like.device)[:, :, None])  # [B, T, used]
+        return torch.zeros(hidden.shape, dtype=like.dtype, device=like.device).masked_fill_(hidden, float("-inf"))[
+            :, None
+        ]
 
     def _attend(self, layer: _Layer, step: _Step, x_ND: Tensor, rows: int, length: int) -> Tensor:
         """The residual stream after this layer's attention."""
@@ -206,15 +208,13 @@ class Decoder:
         values.view(-1, kv_heads, dim).index_copy_(0, step.places, qkv[:, heads + kv_heads :])
         k = keys[:rows, : step.used].transpose(1, 2)  # [B, K, used, C]
         v = values[:rows, : step.used].transpose(1, 2)
-        q = qk[:, :heads]
-        # The G query heads of a key-value head are G queries of it: nothing is repeated.
-        if length == 1:
-            out = F.scaled_dot_product_attention(q.view(rows, kv_heads, -1, dim), k, v, attn_mask=step.mask)
-            flat = out.reshape(rows, -1)
+        if length == 1:  # the G query heads of a key-value head are G queries of it: nothing is repeated
+            q = qk[:, :heads].view(rows, kv_heads, -1, dim)
+            flat = F.scaled_dot_product_attention(q, k, v, attn_mask=step.mask).reshape(rows, -1)
         else:
-            q = q.reshape(rows, length, kv_heads, -1, dim).transpose(1, 2).reshape(rows, kv_heads, -1, dim)
-            out = F.scaled_dot_product_attention(q, k, v, attn_mask=step.mask)
-            flat = out.view(rows, kv_heads, length, -1, dim).transpose(1, 2).reshape(rows * length, -1)
+            q = qk[:, :heads].view(rows, length, heads, dim).transpose(1, 2)
+            out = F.scaled_dot_product_attention(q, k, v, attn_mask=step.mask, enable_gqa=True)
+            flat = out.transpose(1, 2).reshape(rows * length, -1)
         x_ND = torch.addmm(x_ND, flat, layer.o_t)
         return x_ND if layer.o_bias is None else x_ND + layer.o_bias
 
@@ -229,19 +229,20 @@ class Decoder:
         if x_ND.is_cuda:
             parameters = layer.mlp.experts
             return x_ND + grouped_experts(h_ND, experts, weights, parameters.gate_up_proj, parameters.down_proj)
-        if x_ND.shape[0] > 1:
+        if x_ND.shape[0] > FEW:
             fed: Tensor = sorted_experts(h_ND, experts, weights, layer.gate_up_t, layer.down_t)[0]
             return fed.add_(x_ND)
-        chosen: list[int] = experts[0].tolist()
-        token = h_ND[0]
-        hidden = token.new_empty(len(chosen), layer.gate_up[0].shape[0])
-        for expert, out in zip(chosen, hidden.unbind(0), strict=True):
-            torch.mv(layer.gate_up[expert], token, out=out)
+        chosen: list[list[int]] = experts.tolist()
+        hidden = h_ND.new_empty(experts.numel(), layer.gate_up[0].shape[0])
+        outs = iter(hidden.unbind(0))
+        for token, own in zip(h_ND.unbind(0), chosen, strict=True):
+            for expert in own:
+                torch.mv(layer.gate_up[expert], token, out=next(outs))
         gate, up = hidden.chunk(2, -1)
-        act = F.silu(gate).mul_(up).mul_(weights.to(token.dtype).t())
-        result = x_ND[0]  # attention's sum is this function's own to write to
-        for expert, row in zip(chosen, act.unbind(0), strict=True):
-            result.addmv_(layer.down[expert], row)
+        acts = iter(F.silu(gate).mul_(up).mul_(weights.to(h_ND.dtype).view(-1, 1)).unbind(0))
+        for result, own in zip(x_ND.unbind(0), chosen, strict=True):  # attention's sum is ours to write to
+            for expert in own:
+                result.addmv_(layer.down[expert], next(acts))
         return x_ND
 
     @torch.inference_mode()

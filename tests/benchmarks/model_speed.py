@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=2 python tests/benchmarks/model_speed.py [--only forward,train,decode,speculative] [--json]
 
-On CPU: hidden 256, 8 layers, 16 experts top-4, vocabulary 4,096, float32 (17.9 M parameters). `transformers` is run with
+On CPU: hidden 256, 8 layers, 16 experts top-4, vocabulary 4,096, float32 (17.9 M parameters). `transformers` runs with
 both of its expert paths that are usable, and the faster one counts. Samples of the contestants alternate, so that a
 change of the machine's load meets all of them; the median and the best of each are shown. Rows begun while other
 processes use the CPUs are marked `busy`: run it again on an idle machine before believing them.
@@ -247,7 +247,7 @@ def speculative_rows(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def training_flops(config: MellumConfig, tokens: int, length: int) -> float:
-    """6 per active weight and token (no embedding look-up), and attention's two products over the keys that are seen."""
+    """6 per active weight and token (no embedding look-up), and attention's two products over the keys seen."""
     weights = model_info(config).active - config.vocab_size * config.hidden_size
     width = config.num_attention_heads * config.head_dim
     seen = sum(min(config.window(kind) or length, length / 2) for kind in config.layer_types)
@@ -258,16 +258,14 @@ def show(row: Row, args: argparse.Namespace) -> dict[str, Any]:
     best = row.best_other()
     speedup = row.median(best) / row.median("ours")
     goal = GOALS.get(row.name)
-    flags = (f"  goal {goal}: {'met' if speedup >= goal else 'not met'}" if goal else "") + (
-        "  busy" if row.busy else ""
-    )
+    flags = f"  goal {goal}: {'met' if speedup >= goal else 'not met'}" if goal else ""
+    flags += "  busy" if row.busy else ""
     if not args.json:
         print(f"{row.name}: {speedup:.2f}x{flags}")
         for name, seconds in row.seconds.items():
-            rate = row.tokens / statistics.median(seconds)
-            print(
-                f"  {name:<26} median {statistics.median(seconds):8.4f} s  best {min(seconds):8.4f} s  {rate:10,.0f} tok/s"
-            )
+            median = statistics.median(seconds)
+            rate = row.tokens / median
+            print(f"  {name:<26} median {median:8.4f} s  best {min(seconds):8.4f} s  {rate:10,.0f} tok/s")
     medians = {name: row.median(name) for name in row.seconds}
     best_times = {name: min(seconds) for name, seconds in row.seconds.items()}
     return {"name": row.name, "median_s": medians, "best_s": best_times, "speedup": speedup, "busy": row.busy}
@@ -296,9 +294,7 @@ def main() -> None:
         others = theirs(model, args.device)
         parameters = sum(parameter.numel() for parameter in model.parameters())
         if not args.json:
-            print(
-                f"{parameters:,} parameters, {model.dtype}, {args.device}, {args.threads} threads, torch {torch.__version__}"
-            )
+            print(f"{parameters:,} parameters, {model.dtype}, {args.device}, {args.threads} threads")
         if "forward" in wanted:
             found.append(show(forward_row(model, others, args), args))
         if "decode" in wanted:
@@ -316,11 +312,9 @@ def main() -> None:
         for line in speculative_rows(args):
             found.append(line)
             if not args.json:
-                print(
-                    f"{line['name']}: {line['speedup']:.2f}x over plain; acceptance a = {line['acceptance']:.3f}, draft cost "
-                    f"c = {line['draft_cost']:.3f}, bound (1+a)/(1+c) = {line['bound']:.2f}; {line['of_bound']:.0%} of it "
-                    f"(goal 80 %){'  busy' if line['busy'] else ''}"
-                )
+                print(f"{line['name']}: {line['speedup']:.2f}x over plain{'  busy' if line['busy'] else ''}")
+                print(f"  acceptance a = {line['acceptance']:.3f}, draft cost c = {line['draft_cost']:.3f}")
+                print(f"  bound (1+a)/(1+c) = {line['bound']:.2f}; {line['of_bound']:.0%} of it (goal 80 %)")
     if args.json:
         print(json.dumps(found, indent=2))
 

@@ -29,6 +29,7 @@ VERBS = {
     "suites": "List, show and validate the suites.",
     "data": "Show, fetch and verify the suites' data.",
     "verify": "Judge JSONL jobs from stdin, verdicts to stdout.",
+    "serve": "Serve the verifiers over HTTP, as rewards for trainers.",
     "sandbox": "Build, inspect and measure the sandbox.",
     "model": "Show, convert and run a Mellum checkpoint.",
     "doctor": "Show what is installed, what is missing, and the command that mends it.",

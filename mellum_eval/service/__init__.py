@@ -1,0 +1,1 @@
+"""The verifiers over HTTP (contract 5). Needs the extra `serve`."""

@@ -1,0 +1,95 @@
+"""Runs the service until it is told to stop, and then lets it finish what it has begun."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import signal
+import socket
+from collections.abc import Callable, Iterator
+
+import uvicorn
+
+from mellum_eval.service.app import Service
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host to bind to can be reached from this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        OSError: It cannot be had; the message names host and port.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), f"{host}:{port}") from error
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn's, with its signals handled by us: it would raise them again when it is done."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(service: Service, listener: socket.socket, drain_s: int, started: Callable[[], None]) -> int | None:
+    """Serve until a signal comes. The first lets running jobs end, the second does not.
+
+    Args:
+        service: What to serve.
+        listener: Where.
+        drain_s: Seconds that running requests are given.
+        started: Called once requests are taken.
+
+    Returns:
+        The signal, or None where the server ended without one.
+    """
+    config = uvicorn.Config(
+        service.app(),
+        lifespan="off",
+        http="h11",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        limit_concurrency=2 * service.settings.queue + 64,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=drain_s,
+    )
+    server = _Server(config)
+    got: list[int] = []
+
+    def on_signal(number: int) -> None:
+        server.force_exit = bool(got)
+        got.append(number)
+        service.queue.draining = True
+        server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal, number)
+
+    async def tell() -> None:
+        while not server.started:
+            await asyncio.sleep(0.02)
+        started()
+
+    telling = asyncio.create_task(tell())
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        telling.cancel()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+    return got[0] if got else None

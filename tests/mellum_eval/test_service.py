@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import signal
 import socket
@@ -46,7 +47,7 @@ def run_code(client: httpx.Client, code: str, **fields: Any) -> dict[str, Any]:
     return answer
 
 
-# -- /verify ------------------------------------------------------------------------------------------------------------
+# -- /verify -------------------------------------------------------------------------------------------------------
 
 
 def test_one_job_gets_one_verdict(client: httpx.Client) -> None:
@@ -99,7 +100,7 @@ def test_hostile_text_comes_back_escaped(client: httpx.Client) -> None:
     assert reply.json()["id"] == job["id"]
 
 
-# -- /run_code ----------------------------------------------------------------------------------------------------------
+# -- /run_code -----------------------------------------------------------------------------------------------------
 
 
 def test_a_program_is_run_as_sandboxfusion_runs_it(client: httpx.Client) -> None:
@@ -197,7 +198,7 @@ def test_verls_sandbox_fusion_client_gets_what_it_reads(served: Served) -> None:
     assert read == {"right": True, "wrong": False, "crash": 1, "slow": "TimeLimitExceeded"}
 
 
-# -- who and how much -----------------------------------------------------------------------------------------------------
+# -- who and how much ----------------------------------------------------------------------------------------------
 
 
 def test_health_and_description_need_no_token(client: httpx.Client) -> None:
@@ -280,10 +281,8 @@ def test_long_bodies_are_refused_before_they_are_read() -> None:
         kind = {"Content-Type": "application/json"}
         assert httpx.post(served.url + "/verify", content=big, headers=kind).status_code == 413
         pieces = (big[at : at + 65536] for at in range(0, len(big), 65536))  # chunked: no length is announced
-        try:
+        with contextlib.suppress(httpx.TransportError):  # it may close while we still send
             assert httpx.post(served.url + "/verify", content=pieces, headers=kind).status_code == 413
-        except httpx.TransportError:
-            pass  # it closed while we still sent
         many = httpx.post(served.url + "/verify", json=[RIGHT] * 3)
         assert many.status_code == 413 and "at most 2" in many.json()["error"]["message"]
         assert httpx.post(served.url + "/verify", json=RIGHT).json()["passed"]
@@ -319,7 +318,7 @@ def test_a_full_queue_says_when_to_come_again_and_a_client_that_left_frees_it() 
         assert httpx.post(served.url + "/verify", json=RIGHT, timeout=30).json()["passed"]
 
 
-# -- the end ------------------------------------------------------------------------------------------------------------
+# -- the end -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])

@@ -87,32 +87,30 @@ def prepare(check: CallsCheck) -> Prepared:
     Raises:
         ValueError: A field is malformed; the message names it.
     """
-    calls = _values(check.calls, check.calls_py, check.calls_b64, "calls")
-    expected = _values(check.expected, check.expected_py, check.expected_b64, "expected")
+    calls = _entries(check.calls, check.calls_py, check.calls_b64, "calls")
+    expected = _entries(check.expected, check.expected_py, check.expected_b64, "expected")
     if len(calls) != len(expected):
         raise ValueError(f"calls has {len(calls)} entries but expected has {len(expected)}")
     if not calls:
         raise ValueError("calls: there is none")
+    for i, arguments in enumerate(calls):
+        if arguments[:1] != b"[":
+            raise ValueError(f"calls: entry {i} is a {type(loads(arguments)).__name__}, not a list of arguments")
     also: Sequence[Any] = [()] * len(calls) if check.also_py is None else parse_list(check.also_py, "also_py")
     if len(also) != len(calls) or not all(isinstance(values, (list, tuple)) for values in also):
         raise ValueError(f"also_py: a list of {len(calls)} lists is wanted, one for each call")
     for name, size in check.groups.items():
         if not 0 < size <= len(calls):
             raise ValueError(f"groups.{name}: {size} is not between 1 and the {len(calls)} calls")
-    encoded_calls = []
-    for i, arguments in enumerate(calls):
-        if not isinstance(arguments, (list, tuple)):
-            raise ValueError(f"calls: entry {i} is a {type(arguments).__name__}, not a list of arguments")
-        encoded_calls.append(_encode(list(arguments), f"calls: entry {i}"))
-    encoded = [_encode(value, f"expected: entry {i}") for i, value in enumerate(expected)]
-    digests = {i: value for i, value in enumerate(expected) if isinstance(value, Digest)}
-    records = [_record(data, digests.get(i)) for i, data in enumerate(encoded)]
+    library = {i: loads(data) for i, data in enumerate(expected) if data[:1] == b"X"}
+    digests = {i: value for i, value in library.items() if isinstance(value, Digest)}
+    records = [_record(data, digests.get(i)) for i, data in enumerate(expected)]
     offsets = [0]
     for item in records:
         offsets.append(offsets[-1] + len(item))
     return Prepared(
-        calls=encoded_calls,
-        expected=encoded,
+        calls=calls,
+        expected=expected,
         also=[[_encode(v, f"also_py: entry {i}") for v in values] for i, values in enumerate(also)],
         only_digest=frozenset(digests),
         stream=b"".join(records),
@@ -128,21 +126,32 @@ def _record(data: bytes, digest: Digest | None) -> bytes:
     return wire.record(wire.DIGEST_OF, wire.DIGEST.pack(len(data), sha256(data).digest()))
 
 
-def _values(plain: list[Any] | None, literal: str | None, packed: str | None, name: str) -> list[Any]:
-    if plain is not None:
-        return plain
-    if literal is not None:
-        return parse_list(literal, f"{name}_py")
-    return unpack_b64(packed or "", f"{name}_b64")
+def _entries(plain: list[Any] | None, literal: str | None, packed: str | None, name: str) -> list[bytes]:
+    """Each entry of a list, encoded."""
+    if packed is not None:
+        return unpack_entries(packed, f"{name}_b64")
+    values = plain if plain is not None else parse_list(literal or "", f"{name}_py")
+    if name == "calls":
+        values = [list(v) if type(v) is tuple else v for v in values]
+    return [_encode(value, f"{name}: entry {i}") for i, value in enumerate(values)]
 
 
-def pack_b64(values: list[Any]) -> str:
-    """The `calls_b64`/`expected_b64` form of a list of values: codec, zlib, base64."""
-    return base64.b64encode(zlib.compress(encode(values), 6)).decode("ascii")
+def pack_entries(entries: Sequence[bytes]) -> bytes:
+    """Values that are encoded already, as one blob: a tuple of them, encoded and deflated.
+
+    Entry by entry, because that is how they are met with a candidate's answers: whoever reads the blob has them
+    without decoding one.
+    """
+    return zlib.compress(encode(tuple(entries)), 1)
 
 
-def unpack_b64(text: str, field: str) -> list[Any]:
-    """The inverse of `pack_b64`; takes raw codec bytes too.
+def pack_b64(values: Sequence[Any]) -> str:
+    """The `calls_b64`/`expected_b64` form of a list of values."""
+    return base64.b64encode(pack_entries([encode(value) for value in values])).decode("ascii")
+
+
+def unpack_entries(text: str, field: str) -> list[bytes]:
+    """The encoded values in a `..._b64` field: of `pack_entries`, or of a plain list in the codec's bytes.
 
     Raises:
         ValueError: It is no such text; names the field.
@@ -152,9 +161,20 @@ def unpack_b64(text: str, field: str) -> list[Any]:
         value = loads(zlib.decompress(data) if data[:1] == b"x" else data)
     except (binascii.Error, zlib.error, CodecError, ValueError) as error:
         raise ValueError(f"{field}: not base64 of a list in the boundary codec ({error})") from None
+    if type(value) is tuple and set(map(type, value)) <= {bytes}:
+        return list(value)
     if type(value) is not list:
         raise ValueError(f"{field}: holds a {type(value).__name__}, not a list")
-    return value
+    return [_encode(item, f"{field}: entry {i}") for i, item in enumerate(value)]
+
+
+def unpack_b64(text: str, field: str) -> list[Any]:
+    """The inverse of `pack_b64`.
+
+    Raises:
+        ValueError: It is no such text; names the field.
+    """
+    return [loads(entry) for entry in unpack_entries(text, field)]
 
 
 def _encode(value: Any, where: str) -> bytes:
@@ -167,4 +187,14 @@ def _encode(value: Any, where: str) -> bytes:
 ready = Preparer()
 """The one that is shared: parsing a job prepares its check, judging it then finds it ready."""
 
-__all__ = ["LiteralError", "Prepared", "Preparer", "pack_b64", "prepare", "ready", "unpack_b64"]
+__all__ = [
+    "LiteralError",
+    "Prepared",
+    "Preparer",
+    "pack_b64",
+    "pack_entries",
+    "prepare",
+    "ready",
+    "unpack_b64",
+    "unpack_entries",
+]

@@ -11,7 +11,6 @@ import base64
 import hashlib
 import os
 import tempfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 
 from sandboxes.check import Limits
 from sandboxes.errors import SandboxError
-from sandboxes.prepared import pack_b64
+from sandboxes.prepared import pack_entries
 from sandboxes.retry import judged
 from sandboxes.runtime import wire
 from sandboxes.runtime.codec import CodecError, TooBig, decode, encode
@@ -29,7 +28,7 @@ from suites.sources import cache_root
 
 LONG = 64 * 1024
 """Bytes of an encoded string or number from which on its digest is kept instead: HumanEval/15 has 147 MB of them."""
-VERSION = b"3"
+VERSION = b"4"
 """Part of every entry's name: changes with the format of the entries."""
 
 
@@ -59,7 +58,7 @@ class Oracle:
         if stored is None:
             stored = await judged(self._sandbox, lambda: self._run(code, entry_point, calls, limits))
             _store(entry, stored)
-        return Expected(pack_b64([list(arguments) for arguments in inputs]), base64.b64encode(stored).decode("ascii"))
+        return Expected(*(base64.b64encode(blob).decode("ascii") for blob in (pack_entries(calls), stored)))
 
     async def _run(self, code: str, entry_point: str, calls: list[bytes], limits: Limits) -> bytes:
         async with self._sandbox.session(Role.ARENA, limits) as session:
@@ -69,7 +68,7 @@ class Oracle:
                 answers += await _answers(session, b"R", entry_point)
             values = [await _value(session, index, answer, entry_point) for index, answer in enumerate(answers)]
             await session.finish(kill=True)
-        return zlib.compress(encode([_shortened(value) for value in values]), 6)
+        return pack_entries([encode(_shortened(value)) for value in values])
 
 
 def _shortened(value: Any) -> Any:

@@ -39,7 +39,7 @@ class StdioVerifier:
         passed, first = 0, None
         for index, case in enumerate(check.cases):
             limits = limited(check.limits, cpu_s)
-            if limits is None:
+            if limits is None or wall_s >= check.limits.wall_s:
                 break
             run = await self._case(limits, case, code)
             cpu_s += run.ending.cpu_s
@@ -54,8 +54,8 @@ class StdioVerifier:
         if first is not None:
             index, run = first
             outcome, message, evidence = run.outcome, f"case {index}: {run.message}", {"case": index, **run.evidence}
-        elif passed < total:
-            outcome, message = Outcome.TIMEOUT, f"case {passed}: over its CPU limit"
+        elif passed < total:  # the budget was gone before the last case
+            outcome, message = Outcome.TIMEOUT, f"case {passed}: over the limits of all cases together"
         score = 0.0 if outcome is Outcome.TAMPERED else passed / total
         return Verdict(
             outcome,

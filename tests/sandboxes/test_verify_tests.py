@@ -242,6 +242,10 @@ async def test_all_cases_share_the_budget(verifiers: Verifiers) -> None:
     assert verdict.outcome is Outcome.TIMEOUT
     assert 1 <= verdict.tests_passed <= 3
     assert verdict.cpu_s < 2.5
+    limits = {"cpu_s": 0.2, "wall_s": 1.2}
+    verdict = await judge(verifiers, "import time\ntime.sleep(99)", kind="stdio", cases=cases, limits=limits)
+    assert verdict.outcome is Outcome.TIMEOUT
+    assert verdict.wall_s < 5
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ class Job:
         self.oom_kills = 0
         self.group_cpu: float | None = None
         self.delay = 0.0
+        self.delays: dict[str, float] = {}
         now = time.monotonic()
         self.opened = now
         self.closed = now
@@ -133,8 +134,13 @@ class Job:
             return frames.CPU_LIMIT
         if meter.oom_kills() > self.oom_kills or (not meter.has_oom_counter and private > self.memory_mb << 20):
             return frames.MEMORY_LIMIT
-        self.delay = max(self.delay, meter.run_delay(self.pid))
         elapsed = now - self.opened
+        # Of each tick, what the thread that was kept waiting longest stood in line: a job that waits for its own
+        # children or threads waits as long as they do. It cannot make this up: whoever it stands behind uses CPU.
+        delays = meter.delays()
+        waited = max((delay - self.delays.get(path, 0.0) for path, delay in delays.items()), default=0.0)
+        self.delay = min(self.delay + waited, elapsed)
+        self.delays = delays
         if elapsed - self.delay > self.wall_limit or elapsed > WALL_PATIENCE * self.wall_limit:
             return frames.WALL_LIMIT
         return None

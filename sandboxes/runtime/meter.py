@@ -18,8 +18,7 @@ _OOM_FILES = ("/sys/fs/cgroup/memory/memory.oom_control", "/sys/fs/cgroup/memory
 class Meter:
     """Readings of one confinement."""
 
-    def __init__(self, zygote: int, *, cgroup: bool, nested: bool = False) -> None:
-        self._nested = nested  # whether two processes stand before each job: see `namespace`
+    def __init__(self, zygote: int, *, cgroup: bool) -> None:
         self.mine = {str(os.getpid()), str(zygote)}
         self._zygote_clock = (~zygote << 3) | 2  # CLOCK_PROCESS_CPUTIME_ID of that process, as clock_getcpuclockid does
         self._cpu_file = _open_first(_CPU_FILES) if cgroup else None
@@ -49,6 +48,22 @@ class Meter:
             private += max(0, rss - self._zygote_rss)
         return ticks / TICK_HZ, private, largest
 
+    def delays(self) -> dict[str, float]:
+        """Seconds that each thread of the session was ready to run and stood in line for a CPU, by its path in /proc.
+
+        Empty where the kernel does not tell.
+        """
+        found = {}
+        for pid in self.processes():
+            try:
+                for thread in os.listdir(f"/proc/{pid}/task"):
+                    path = f"/proc/{pid}/task/{thread}/schedstat"
+                    with open(path, "rb") as file:
+                        found[path] = int(file.read().split()[1]) / 1e9
+            except (OSError, IndexError, ValueError):
+                continue
+        return found
+
     def group_cpu(self) -> float | None:
         """CPU seconds that the group used, less the supervisor's and the zygote's own. None where it cannot be told.
 
@@ -61,10 +76,6 @@ class Meter:
         used = int(text.split(None, 2)[1]) / 1e6 if second_version else int(text) / 1e9
         return used - time.process_time() - time.clock_gettime(self._zygote_clock)
 
-    def run_delay(self, pid: int) -> float:
-        """Seconds that a session's main process was ready to run and stood in line for a CPU."""
-        return _run_delay(_child_of(_child_of(pid)) if self._nested else pid)
-
     def oom_kills(self) -> int:
         """Memory kills in this group since its start."""
         if self._oom_file is None:
@@ -74,24 +85,6 @@ class Meter:
             return int(words[words.index(b"oom_kill") + 1])
         except (ValueError, IndexError):
             return 0
-
-
-def _run_delay(pid: int) -> float:
-    """Seconds that a process was ready to run and stood in line for a CPU; 0.0 where the kernel does not tell."""
-    try:
-        with open(f"/proc/{pid}/schedstat", "rb") as file:
-            return int(file.read().split()[1]) / 1e9
-    except (OSError, IndexError, ValueError):
-        return 0.0
-
-
-def _child_of(pid: int) -> int:
-    """Its only child, or itself where that cannot be told."""
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
-            return int(file.read().split()[0])
-    except (OSError, IndexError, ValueError):
-        return pid
 
 
 def _stat(pid: str) -> list[str]:

@@ -321,8 +321,7 @@ class Supervisor:
             os._exit(1)  # the zygote is gone, and has said on stderr why
         kind, pid, status, cpu, rss_kb, alive = orders.REPORT.unpack(record)
         if kind == orders.WARM:
-            nested = not self.confinement["uid_count"]
-            self.meter = Meter(self.zygote_pid, cgroup=self.confinement["cgroup"], nested=nested)
+            self.meter = Meter(self.zygote_pid, cgroup=self.confinement["cgroup"])
             hello = {"python": sys.version.split()[0], "areas": self.traces.areas, "oom": self.meter.has_oom_counter}
             self.emit(frames.READY, json.dumps(hello).encode())
             return

@@ -49,16 +49,19 @@ async def test_cpu_limit_counts_the_tree(pool_of: PoolOf) -> None:
             assert 0.5 <= ending.cpu_s < 3 or "time.sleep" in code
 
 
-async def test_cpu_of_a_finished_grandchild_counts(pool_of: PoolOf) -> None:
+async def test_cpu_of_a_finished_child_counts(pool_of: PoolOf) -> None:
+    """Whether it is waited for, or comes to the supervisor as an orphan."""
     burn = """
 import os, time
+ours, theirs = os.pipe()
 if os.fork() == 0:
-    end = time.process_time() + 0.4
-    while time.process_time() < end: pass
+    while time.process_time() < 0.4: pass
     os._exit(0)
+os.close(theirs)
+os.read(ours, 1)  # until it is dead
 """
     async with pool_of() as pool:
-        for wait in ("os.wait()", "time.sleep(1.5)"):
+        for wait in ("os.wait()", ""):
             _, ending = await run(pool, burn + wait)
             assert ending.end is End.EXITED
             assert 0.35 <= ending.cpu_s < 1.0, wait
@@ -70,7 +73,7 @@ async def test_cpu_of_children_that_vanish_unreaped_counts(pool_of: PoolOf) -> N
 import os, signal, time
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 began = time.monotonic()
-while time.monotonic() - began < 8:
+while time.monotonic() - began < 40:
     if os.fork() == 0:
         end = time.process_time() + 0.03
         while time.process_time() < end: pass
@@ -84,23 +87,29 @@ send(b"unseen")
         (worker,) = pool._all
         if not worker.channel.confinement.cgroup:
             pytest.skip("no control group of its own")
-        said, ending = await run(pool, vanish, Limits(cpu_s=1, wall_s=30, memory_mb=128))
+        said, ending = await run(pool, vanish, Limits(cpu_s=1, wall_s=120, memory_mb=128))
         assert (said, ending.end) == ([], End.CPU_LIMIT)
 
 
-async def test_verdicts_do_not_depend_on_the_load(pool_of: PoolOf) -> None:
+async def test_verdicts_do_not_depend_on_the_load(pool_of: PoolOf, engine_name: str) -> None:
     """Eight times oversubscribed, what is near its limits still ends as it does alone."""
+    if engine_name in ("local-unshare", "local-bwrap-one-id"):
+        pytest.skip("measured as in the other forms of the local engine; the machine is loaded enough")
     burn = "import time\nwhile time.process_time() < {}: pass"
+    work = repr(burn.format(0.7))
     jobs = {
         burn.format(0.7): End.EXITED,
         burn.format(2.0): End.CPU_LIMIT,
+        # Who waits for a child, or for a thread, stands in line with it.
+        f"import os\nif os.fork() == 0:\n  exec({work})\n  os._exit(0)\nos.wait()": End.EXITED,
+        f"import threading\nt = threading.Thread(target=lambda: exec({work}))\nt.start(); t.join()": End.EXITED,
         "import time; time.sleep(4)": End.EXITED,
         "import time; time.sleep(20)": End.WALL_LIMIT,
     }
     limits = Limits(cpu_s=1, wall_s=6, memory_mb=64)
     workers = 8 * (os.cpu_count() or 1)
     async with pool_of(workers=workers) as pool:
-        programs = list(jobs) * (workers // 4)
+        programs = (list(jobs) * workers)[:workers]
         endings = await asyncio.gather(*(run(pool, code, limits) for code in programs))
         assert [ending.end for _, ending in endings] == [jobs[code] for code in programs]
 
@@ -134,8 +143,8 @@ os.wait()
 async def test_a_fork_bomb_is_stopped_and_leaves_nothing(pool_of: PoolOf) -> None:
     async with pool_of() as pool:
         bomb = "import os\nwhile True:\n  try: os.fork()\n  except OSError: pass"
-        _, ending = await run(pool, bomb, Limits(cpu_s=1, wall_s=10, memory_mb=128))
-        assert ending.end in (End.CPU_LIMIT, End.MEMORY_LIMIT)
+        _, ending = await run(pool, bomb, Limits(cpu_s=1, wall_s=60, memory_mb=128))
+        assert ending.end in (End.CPU_LIMIT, End.MEMORY_LIMIT), ending
         said, _ = await run(pool, "import os; send(str([p for p in os.listdir('/proc') if p.isdigit()]).encode())")
         assert len(eval(said[0])) <= 3
 

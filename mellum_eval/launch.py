@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mellum_eval.backends.base import Backend
-from mellum_eval.backends.registry import open_backend
+from mellum_eval.backends.registry import check_scheme, open_backend
 from mellum_eval.errors import PrerequisiteMissing, UserError
 from mellum_eval.manifest import make_manifest, now, versions
 from mellum_eval.pipeline import Pipeline, Watcher, computes_checks
@@ -78,6 +78,9 @@ async def run(spec: RunSpec, out: Path, *, resume: bool, say: Say, watch: Watch)
     else:
         begun = None
         spec = _with_defaults(spec)
+    check_scheme(spec.model or DEFAULT_MODEL)
+    absent = [path for path in (out, *out.parents) if not path.exists()]
+    if begun is None:
         RunStore.check_free(out)
     try:
         loaded = load_suites(spec)
@@ -99,7 +102,8 @@ async def run(spec: RunSpec, out: Path, *, resume: bool, say: Say, watch: Watch)
             finally:
                 await backend.aclose()
     finally:
-        _remove_if_empty(out)
+        for path in absent:
+            _remove_if_empty(path)
 
 
 async def rescore(path: Path, spec: RunSpec, *, say: Say, watch: Watch) -> Finished:

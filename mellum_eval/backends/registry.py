@@ -11,6 +11,7 @@ from mellum_eval.errors import PrerequisiteMissing, UserError
 from mellum_eval.spec import BackendOptions
 
 SCHEMES = {
+    "native": "native:PATH (this repository's own model)",
     "hf": "hf:ID_OR_PATH (transformers)",
     "openai": "openai:MODEL@URL (any OpenAI-compatible endpoint)",
     "replay": "replay:RUN_DIR (generations of an earlier run)",
@@ -19,7 +20,6 @@ SCHEMES = {
 
 _ELSEWHERE = {
     "nano": "run without a model to use mock:mixed",
-    "native": "use hf:PATH for a checkpoint in the hub's layout",
     "vllm": "start `vllm serve ID_OR_PATH` and use openai:ID_OR_PATH@http://127.0.0.1:8000/v1",
 }
 """Schemes of the contract that this version cannot serve by itself, and what serves instead."""
@@ -35,6 +35,23 @@ def provide(scheme: str, opener: Opener) -> None:
     _provided[scheme] = opener
 
 
+def check_scheme(model: str) -> tuple[str, str]:
+    """Scheme and rest of a model that can be opened here, as far as its name tells: costs nothing, so comes first.
+
+    Raises:
+        UserError: No such scheme, or nothing after it.
+        PrerequisiteMissing: A scheme that this version cannot serve.
+    """
+    scheme, _, rest = model.partition(":")
+    if scheme in _ELSEWHERE and scheme not in _provided:
+        raise PrerequisiteMissing(f"{model}: this version has no {scheme} backend", _ELSEWHERE[scheme])
+    if scheme not in SCHEMES and scheme not in _provided:
+        raise UserError(f"unknown model scheme in {model!r}; a model is one of {'; '.join(SCHEMES.values())}")
+    if not rest:
+        raise UserError(f"model {model!r} names nothing after {scheme}:; it is {SCHEMES.get(scheme, scheme)}")
+    return scheme, rest
+
+
 async def open_backend(model: str, options: BackendOptions) -> Backend:
     """Load the model, or reach for it.
 
@@ -42,15 +59,9 @@ async def open_backend(model: str, options: BackendOptions) -> Backend:
         UserError: No such scheme or model.
         PrerequisiteMissing: A package is not installed, or the endpoint does not answer.
     """
-    scheme, _, rest = model.partition(":")
-    if scheme in _provided and rest:
+    scheme, rest = check_scheme(model)
+    if scheme in _provided:
         return await _provided[scheme](rest, options)
-    if scheme in _ELSEWHERE:
-        raise PrerequisiteMissing(f"{model}: this version has no {scheme} backend", _ELSEWHERE[scheme])
-    if scheme not in SCHEMES:
-        raise UserError(f"unknown model scheme in {model!r}; a model is one of {'; '.join(SCHEMES.values())}")
-    if not rest:
-        raise UserError(f"model {model!r} names nothing after {scheme}:; it is {SCHEMES[scheme]}")
     if scheme == "mock":
         from mellum_eval.backends.mock import MockBackend
 
@@ -63,6 +74,9 @@ async def open_backend(model: str, options: BackendOptions) -> Backend:
         from mellum_eval.backends.openai import OpenAIBackend
 
         return await OpenAIBackend.open(rest, options)
+    if scheme == "native":
+        # The command line provides it; a program of its own has to, too.
+        raise PrerequisiteMissing(f"{model}: nobody provided the native backend", "call provide('native', opener)")
     from mellum_eval.backends.hf import HfBackend
 
     # Loading takes minutes for a large model: in a thread, so that Ctrl-C is heard.

@@ -19,7 +19,8 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command(
-    epilog="MODEL is one of: hf:ID_OR_PATH (transformers); openai:MODEL@URL (any OpenAI-compatible endpoint); "
+    epilog="MODEL is one of: native:PATH (our own model); hf:ID_OR_PATH (transformers); "
+    "openai:MODEL@URL (any OpenAI-compatible endpoint); "
     "replay:RUN_DIR (generations of an earlier run); mock:gold, mock:empty or mock:mixed (no model)."
 )
 def run(
@@ -131,8 +132,10 @@ def _run(spec: RunSpec, out: Path | None, resume: bool) -> None:
     from mellum_eval import launch
     from mellum_eval.cli.finish import finish, say
     from mellum_eval.cli.interrupts import run_until_signal
+    from mellum_eval.cli.native import provide_native
     from mellum_eval.cli.progress import progress
 
+    provide_native()
     if resume and out is None:
         raise UserError("--resume needs --out DIR, the directory of the run to go on with")
     if spec.model is None and not resume:
@@ -161,30 +164,24 @@ def _names_and_numbers(
     Raises:
         UserError: Something is neither a model nor a temperature.
     """
-    numbers = [float(number) for number in map(_number, (part for given in temperature for part in given.split(",")))]
+    numbers = [_number(part) for given in temperature for part in given.split(",")]
     names = []
     for given in [*([model] if model is not None else []), *more]:
-        if temperature and _is_number(given):
-            numbers.append(float(given))
-        else:
+        try:
+            # No model's name is a number, so next to --temperature a number is one more of those.
+            numbers.append(float(given if temperature else "no"))
+        except ValueError:
             names.append(given)
     if len(names) > 1:
         raise UserError(f"one MODEL at a time, not {' and '.join(names)}")
     return (names[0] if names else None), tuple(numbers)
 
 
-def _number(text: str) -> str:
-    if not _is_number(text):
-        raise UserError(f"--temperature: {text!r} is not a number")
-    return text
-
-
-def _is_number(text: str) -> bool:
+def _number(text: str) -> float:
     try:
-        float(text)
+        return float(text)
     except ValueError:
-        return False
-    return True
+        raise UserError(f"--temperature: {text!r} is not a number") from None
 
 
 def _json(flag: str, text: str | None) -> Any:

@@ -142,7 +142,7 @@ async def test_the_manifest_names_the_weights(checkpoint: Path) -> None:
     backend = await open_backend(f"native:{checkpoint}", BackendOptions())
     identity = backend.info.identity
     assert backend.info.chat and identity["scheme"] == "native" and len(identity["sha256"]) == 64
-    assert identity["active_parameters"] < identity["parameters"]
+    assert identity["parameters"]["active"] < identity["parameters"]["total"]
     await backend.aclose()
 
 

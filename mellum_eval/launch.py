@@ -72,6 +72,7 @@ async def run(spec: RunSpec, out: Path, *, resume: bool, say: Say, watch: Watch)
     Raises:
         UserError, PrerequisiteMissing, SandboxUnavailable, SourceMissing, SourceAltered: Nothing that was done is lost.
     """
+    unnamed = spec.model is None
     if resume:
         begun = RunStore.open(out).manifest
         spec = merged_spec(begun, spec)
@@ -84,6 +85,8 @@ async def run(spec: RunSpec, out: Path, *, resume: bool, say: Say, watch: Watch)
         RunStore.check_free(out)
     try:
         loaded = load_suites(spec)
+        if begun is None and unnamed:
+            say(f"no model given: {DEFAULT_MODEL} stands in, which knows the answers to 70 % of the problems")
         async with Verifiers(_opener(spec, say)) as verifiers:
             pool = await _ready(verifiers) if _needs_sandbox(loaded) else None
             backend = await open_backend(spec.model or DEFAULT_MODEL, spec.backend)

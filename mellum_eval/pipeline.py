@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from mellum_eval.backends.base import Backend, Completion, Failure, Request
 from mellum_eval.errors import PrerequisiteMissing
+from mellum_eval.longest_first import LongestFirst
 from mellum_eval.plan import PlannedSuite, prompt_record, seed_of
 from mellum_eval.records import Generation, Judgement, Scores
 from mellum_eval.scoring import score_run
@@ -25,6 +26,8 @@ from sandboxes.verdict import Verdict, infra_error
 from suites.problem import Problem
 from suites.suite import Suite
 
+QUEUED = 256
+"""Completions that wait to be judged, at most: enough to find the long jobs among them, and memory stays flat."""
 INFRA_TRIES = 3
 INFRA_PAUSE_S = 0.5
 
@@ -103,7 +106,7 @@ class Pipeline:
             self._usage[slot] = _usage(generation)
             if not self._is_judged(slot):
                 unjudged.append(slot)
-        queue: asyncio.Queue[Generation | None] = asyncio.Queue(maxsize=max(64, 4 * self._width))
+        queue: LongestFirst[Generation] = LongestFirst(max(QUEUED, 4 * self._width), self._allowance)
         try:
             async with asyncio.TaskGroup() as group:
                 self._start_checks(group)
@@ -119,7 +122,7 @@ class Pipeline:
     async def rescore(self) -> tuple[Scores, list[Judgement]]:
         """Judge all stored completions anew; nothing is written. Failed ones stay what they were."""
         made: list[Judgement] = []
-        queue: asyncio.Queue[Generation | None] = asyncio.Queue(maxsize=max(64, 4 * self._width))
+        queue: LongestFirst[Generation] = LongestFirst(max(QUEUED, 4 * self._width), self._allowance)
 
         async def fill() -> None:
             for generation in self._store.generations():
@@ -151,7 +154,7 @@ class Pipeline:
     # -- asking ---------------------------------------------------------------------------------------------------
 
     async def _fill(
-        self, backend: Backend, answered: set[Slot], unjudged: set[Slot], queue: asyncio.Queue[Generation | None]
+        self, backend: Backend, answered: set[Slot], unjudged: set[Slot], queue: LongestFirst[Generation]
     ) -> None:
         if unjudged:
             for generation in self._store.generations():
@@ -189,7 +192,12 @@ class Pipeline:
 
     # -- judging --------------------------------------------------------------------------------------------------
 
-    async def _work(self, queue: asyncio.Queue[Generation | None]) -> None:
+    def _allowance(self, generation: Generation) -> float:
+        """CPU seconds that judging this completion may take."""
+        question = self._questions.get(generation.key)
+        return 0.0 if question is None else question.problem.check.limits.cpu_s
+
+    async def _work(self, queue: LongestFirst[Generation]) -> None:
         while (generation := await queue.get()) is not None:
             if generation.key not in self._questions:
                 continue

@@ -66,7 +66,7 @@ class Preparer:
             self._known.move_to_end(key)
             return known[1]
         made = prepare(check)
-        if made.size <= CACHE_BYTES // 4:
+        if made.size <= CACHE_BYTES // 2:
             self._known[key] = (check, made)  # the check too: its identity is the key while it lives
             self._size += made.size
             while self._size > CACHE_BYTES or len(self._known) > CACHE_CHECKS:

@@ -101,7 +101,9 @@ async def validate(
         if problem.gold is not None:
             _gold(suite, problem, await judge(problem, problem.gold), result)
 
-    await asyncio.gather(*(one(problem) for problem in problems))
+    # Longest first: one that is slow and last would keep all but one worker waiting.
+    longest_first = sorted(problems, key=lambda problem: -problem.check.limits.cpu_s)
+    await asyncio.gather(*(one(problem) for problem in longest_first))
     order = {problem.id: place for place, problem in enumerate(problems)}
     result.findings.sort(key=lambda finding: order[finding.problem])
     return result

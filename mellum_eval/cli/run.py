@@ -138,8 +138,6 @@ def _run(spec: RunSpec, out: Path | None, resume: bool) -> None:
     provide_native()
     if resume and out is None:
         raise UserError("--resume needs --out DIR, the directory of the run to go on with")
-    if spec.model is None and not resume:
-        say(f"no model given: {launch.DEFAULT_MODEL} stands in, which knows the answers to 70 % of the problems")
     path = out or launch.default_out(spec.model or launch.DEFAULT_MODEL)
     try:
         with progress() as watch:

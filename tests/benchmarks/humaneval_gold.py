@@ -49,6 +49,7 @@ async def ours(sandbox: str) -> tuple[float, list[str], float]:
                 return await verifiers.verify(problem.check, benchmark.answer(problem, problem.gold or ""))
 
         started = time.perf_counter()
+        problems = sorted(problems, key=lambda problem: -problem.check.limits.cpu_s)  # as a run's queue hands them out
         verdicts = await asyncio.gather(*map(judge, problems))
         wall = time.perf_counter() - started
     failed = [p.id for p, v in zip(problems, verdicts, strict=True) if not v.passed]

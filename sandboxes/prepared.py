@@ -30,6 +30,7 @@ class Prepared:
         expected: Encoded expected value of each call.
         also: Encoded further right values of each call.
         only_digest: Calls of whose expected value only the digest is known.
+        digests: Whether a right candidate sends any value as its digest.
         stream: The records that a right candidate sends, one after the other.
         offsets: Where in `stream` each record begins, and the end.
     """
@@ -38,6 +39,7 @@ class Prepared:
     expected: list[bytes]
     also: list[list[bytes]]
     only_digest: frozenset[int]
+    digests: bool
     stream: bytes
     offsets: list[int]
 
@@ -113,6 +115,7 @@ def prepare(check: CallsCheck) -> Prepared:
         expected=expected,
         also=[[_encode(v, f"also_py: entry {i}") for v in values] for i, values in enumerate(also)],
         only_digest=frozenset(digests),
+        digests=any(record[:1] == wire.DIGEST_OF for record in records),
         stream=b"".join(records),
         offsets=offsets,
     )

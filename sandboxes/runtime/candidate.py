@@ -188,6 +188,7 @@ def _calls(code: str, entry_point: str, calls: list[bytes], inbox: int, outbox: 
     function = entry(load(code), entry_point)
     kept: dict[int, bytes] = {}
     room = KEEP_BYTES
+    digests = 0
     for index, raw in enumerate(calls):
         arguments = loads(raw)
         out.calling = True
@@ -202,9 +203,10 @@ def _calls(code: str, entry_point: str, calls: list[bytes], inbox: int, outbox: 
         if full is not None and len(full) <= room:
             kept[index] = full
             room -= len(full)
+        digests += answer[:1] == wire.DIGEST_OF
         out.add(answer)
     out.close()
-    while (message := wire.receive(inbox)) is not None:
+    while digests and (message := wire.receive(inbox)) not in (None, wire.DONE):
         index = int.from_bytes(message[1:5], "little")
         if index in kept:
             answer = wire.record(wire.VALUE, kept[index])
@@ -324,5 +326,5 @@ def _session(code: str, entry_point: str, requests: list[bytes], inbox: int, out
     for raw in requests:
         out.add(session.answer(raw, out))
     out.flush()
-    while (message := wire.receive(inbox)) is not None:
+    while (message := wire.receive(inbox)) not in (None, wire.DONE):
         wire.send(outbox, b"R" + session.answer(message[1:], out))

@@ -34,6 +34,9 @@ UNSENDABLE = b"U"
 SYNTAX, IMPORT, ENTRY = b"S", b"R", b"N"
 """Phases of loading that an `X` message names: the code does not compile, raises, or has no such entry point."""
 
+DONE = b"E"
+"""To the arena: nothing more is asked. Where there is nothing that could be, its child ends without being told."""
+
 INLINE = 4096
 """Longest encoding of a result in `calls` that is sent without being asked for."""
 LONGEST = 60 << 20

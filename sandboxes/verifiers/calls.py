@@ -47,6 +47,8 @@ class _Progress:
     """Calls for the judge: the result's encoding, None where it must be asked for in full."""
     whole: tuple[Outcome, str] | None = None
     """What befell the job as a whole."""
+    digests: bool = False
+    """Whether a result came as its digest, so that the candidate's process waits to be asked for it in full."""
 
     def fail(self, index: int, outcome: Outcome, message: str, got: str = "", expected: str = "") -> None:
         self.held[index] = False
@@ -80,6 +82,8 @@ class CallsVerifier:
             await self._collect(progress, session)
             if progress.whole is None:
                 await self._fetch(progress, session)
+            if progress.digests or ready.digests:
+                await session.send(wire.DONE)
             ending = await session.finish(kill=True)
         if progress.whole is None:
             progress.whole = breach(ending)
@@ -147,6 +151,7 @@ class CallsVerifier:
         elif status == wire.OPAQUE:
             self._settle(progress, index, b"H\0\0\0\0", f"<{one_line(body.decode('utf-8', 'replace'), 80)} object>")
         elif status == wire.DIGEST_OF:
+            progress.digests = True
             if len(body) != wire.DIGEST.size:
                 raise ValueError("a digest of the wrong size")
             length = wire.DIGEST.unpack(body)[0]

@@ -86,6 +86,7 @@ async def _attempt(sandbox: Sandbox, check: CheckCheck | AssertsCheck, test: _Te
                 lines = await _tests(sandbox, arena, test, records, alive)
             except Overrun as error:
                 whole = (Outcome.TAMPERED, str(error))
+        await arena.send(wire.DONE)
         ending = await arena.finish(kill=True)
     return _verdict(sandbox, test, lines, whole or breach(ending), ending)
 

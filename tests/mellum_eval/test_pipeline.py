@@ -102,7 +102,7 @@ async def test_generation_and_judging_overlap_and_the_queue_holds_the_backend_ba
     for _ in range(200):
         await asyncio.sleep(0.005)
     stalled = len(backend.asked)
-    assert 64 <= stalled <= 64 + 2 + 4 + 4  # the queue, those being judged, those being made
+    assert module.QUEUED <= stalled <= module.QUEUED + 2 + 4 + 4  # the queue, those being judged, those being made
     gate.set()
     assert not (await task).partial
     assert len(backend.asked) == 600

@@ -95,6 +95,12 @@ class Job:
             except ProcessLookupError:
                 pass  # it ended by itself just now, and the report is on its way
 
+    def oversize(self) -> None:
+        """It wrote more than the caps allow; as its last act too, which is read only after its death."""
+        if self.dead and self.end is None:
+            self.end = frames.OVERSIZE
+        self.kill(frames.OVERSIZE)
+
     def measure(self, data: bytes) -> bool:
         """Follow the lengths of the messages in a piece of the outbox's stream. False: one is over the cap."""
         at = 0

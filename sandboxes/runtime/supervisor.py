@@ -262,7 +262,7 @@ class Supervisor:
                 self.emit(frames.DATA, data)
             else:
                 job.muted = True
-                job.kill(frames.OVERSIZE)
+                job.oversize()
         return bool(data)
 
     def on_stdout(self) -> bool:
@@ -277,7 +277,7 @@ class Supervisor:
                 self.emit(frames.STDOUT, data)
             else:
                 job.muted = True
-                job.kill(frames.OVERSIZE)
+                job.oversize()
         return bool(data)
 
     def on_stderr(self) -> bool:

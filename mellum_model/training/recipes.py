@@ -1,0 +1,488 @@
+"""What a training run is: one YAML file, checked field by field before anything is started.
+
+A recipe names a model and its stages (`pretrain`, `long_context`, `sft_instruct`, `sft_thinking`), each with data,
+batch, optimiser, schedule, precision, losses and checkpointing. `defaults` holds what stages share; a stage's own
+fields win. Defaults of the fields themselves are Mellum 2's where its report gives them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+
+from ..config import MellumConfig, RopeConfig, layer_pattern
+from ..errors import ConfigError
+from .errors import RecipeError
+
+BUILT_IN = Path(__file__).resolve().parent.parent / "recipes"
+StageName = Literal["pretrain", "long_context", "sft_instruct", "sft_thinking"]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A part of a recipe: no unknown fields, nothing changed after it was read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSection(Section):
+    """Which model is trained."""
+
+    preset: Literal["mellum2_12b", "nano"] = "mellum2_12b"
+    """Where the sizes start from; the context before extension."""
+    sizes: dict[str, Any] = Field(default_factory=dict)
+    """Fields of `MellumConfig` that differ; `layer_types: 4` is S,S,S,F repeated over the layers."""
+
+    def config(self) -> MellumConfig:
+        """The configuration of the first stage, with its MTP head.
+
+        Raises:
+            ConfigError: A size is unknown or impossible.
+        """
+        from dataclasses import fields, replace
+
+        base = MellumConfig.nano() if self.preset == "nano" else MellumConfig.mellum2_12b(long_context=False)
+        sizes = dict(self.sizes)
+        known = {field.name for field in fields(MellumConfig)}
+        for name in sizes:
+            if name not in known:
+                raise ConfigError(f"model.sizes.{name}: no such field{_near(name, known)}")
+        for name in ("full_rope", "sliding_rope"):
+            if isinstance(sizes.get(name), Mapping):
+                sizes[name] = RopeConfig(**sizes[name])
+        layers = sizes.get("num_hidden_layers", base.num_hidden_layers)
+        if isinstance(sizes.get("layer_types"), int):
+            sizes["layer_types"] = layer_pattern(layers, sizes["layer_types"])
+        elif "num_hidden_layers" in sizes and "layer_types" not in sizes:
+            sizes["layer_types"] = layer_pattern(layers)
+        sizes = {name: tuple(value) if isinstance(value, list) else value for name, value in sizes.items()}
+        return replace(base, **{"num_mtp_layers": 1, **sizes})
+
+
+class Source(Section):
+    """One source of documents."""
+
+    kind: Literal["jsonl", "parquet", "hf", "generator"]
+    path: str | None = None
+    """File, directory or glob of JSONL or Parquet, relative to the recipe; the id of a hub data set."""
+    name: str | None = None
+    """Of a generator that the command line hands in; of a hub data set's configuration."""
+    split: str = "train"
+    """Of a hub data set or a generator; training never reads a generator's `held_out`."""
+    field: str = "text"
+    """Key of the document's text."""
+    code: bool = False
+    """Raw source code: what `fim.code_only` cuts."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Handed to the generator."""
+
+    @model_validator(mode="after")
+    def _has_a_place(self) -> Source:
+        if self.kind == "generator" and not self.name:
+            raise ValueError("a generator needs a name")
+        if self.kind != "generator" and not self.path:
+            raise ValueError(f"a source of kind {self.kind} needs a path")
+        return self
+
+
+class Fim(Section):
+    """Fill in the middle."""
+
+    rate: Share = 0.5
+    """Share of the documents that are cut."""
+    spm: Share = 0.5
+    """Of these, how many have their suffix first."""
+    code_only: bool = False
+    """Cut only sources that are marked `code`."""
+
+
+class Phase(Section):
+    """A part of the curriculum."""
+
+    name: str
+    share: Annotated[float, Field(gt=0, le=1)]
+    """Of the stage's tokens; those of all phases add up to 1."""
+    mixture: dict[str, Annotated[float, Field(ge=0)]]
+    """Weight of each source, in tokens; normalised."""
+    fim: Fim | None = None
+    """None: no document is cut."""
+
+
+class Dedup(Section):
+    """Which repeated documents are left out."""
+
+    exact: bool = True
+    minhash: bool = False
+    """Near-duplicates of code and text by MinHash over word n-grams."""
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    """Jaccard similarity from which two documents are one."""
+
+
+class Filters(Section):
+    """What is left out before packing."""
+
+    min_unique_tokens: Annotated[int, Field(ge=0)] = 82
+    """Documents with fewer distinct tokens are dropped (1 % of Mellum 2's context: a token repeated for ever made the
+    report's loss spike). 0 keeps all."""
+    dedup: Dedup = Dedup()
+    decontaminate: bool = True
+    """Against every registered suite, by the index that the command line hands in."""
+    ngram: Count = 13
+    """Words that must agree in a row for a document to count as contaminated."""
+
+
+class Packing(Section):
+    """How documents become rows."""
+
+    method: Literal["best_fit", "split"] = "best_fit"
+    """Best-fit: documents are only cut when longer than a row. Split: one long stream, cut anywhere."""
+    buffer: Count = 1024
+    """Documents held to choose from."""
+    document_mask: bool = False
+    """Documents of a row do not see each other."""
+
+
+class PretrainData(Section):
+    """Documents for pre-training and the long-context stage."""
+
+    sources: Annotated[dict[str, Source], Field(min_length=1)]
+    phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
+    filters: Filters = Filters()
+    packing: Packing = Packing()
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> PretrainData:
+        total = sum(phase.share for phase in self.phases)
+        if abs(total - 1) > 5e-3:
+            raise ValueError(f"the shares of the phases add up to {total:g}, not 1")
+        for phase in self.phases:
+            for name in phase.mixture:
+                if name not in self.sources:
+                    raise ValueError(
+                        f"phase {phase.name!r} mixes {name!r}, which is no source{_near(name, self.sources)}"
+                    )
+            if not sum(phase.mixture.values()):
+                raise ValueError(f"phase {phase.name!r} mixes nothing")
+        return self
+
+
+class SftData(Section):
+    """Conversations for supervised fine-tuning."""
+
+    sources: Annotated[dict[str, Source], Field(min_length=1)]
+    mixture: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    """Weight of each source, in tokens; empty: as many as each has."""
+    form: Literal["instruct", "thinking"] = "instruct"
+    """Instruct learns every assistant turn without its reasoning; thinking the last one with it."""
+    unfold: Count = 5
+    """Thinking: samples of one conversation at most, each ending at another assistant turn."""
+    epochs: Count = 3
+    filters: Filters = Filters(min_unique_tokens=0)
+    packing: Packing = Packing(document_mask=True)
+
+
+def _kind_of_data(value: Any) -> str:
+    """Phases make a curriculum of documents; whatever has none is conversations."""
+    has_phases = "phases" in value if isinstance(value, Mapping) else isinstance(value, PretrainData)
+    return "documents" if has_phases else "conversations"
+
+
+_TAGS = ("documents", "conversations")
+StageData = Annotated[
+    Annotated[PretrainData, Tag("documents")] | Annotated[SftData, Tag("conversations")], Discriminator(_kind_of_data)
+]
+
+
+class BatchSection(Section):
+    """How large a step is."""
+
+    tokens: Count
+    """Of a whole step over all ranks: a multiple of the sequence length."""
+    ramp_from: Count | None = None
+    """Tokens of the first steps; None: no ramp."""
+    ramp_steps: Annotated[int, Field(ge=0)] = 0
+    """Steps over which the batch grows, linearly in whole rows."""
+    micro: Count = 1
+    """Rows of one forward pass on one rank."""
+
+
+class Muon(Section):
+    """Muon's settings, for hidden matrices."""
+
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.95
+    nesterov: bool = True
+    newton_schulz_steps: Annotated[int, Field(ge=1, le=20)] = 5
+    scale: Annotated[float, Field(gt=0)] = 0.2
+    """An update is multiplied by scale · √max(rows, columns) (Moonlight: the size of AdamW's update)."""
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    """Of the Newton–Schulz products."""
+
+
+class Adam(Section):
+    """AdamW's settings, for embedding, output matrix, norms and biases."""
+
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.95)
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+    lr_scale: Annotated[float, Field(gt=0)] = 1.0
+    """Learning rate as a multiple of Muon's."""
+
+
+class OptimiserSection(Section):
+    """Who updates what."""
+
+    kind: Literal["muon", "adamw"] = "muon"
+    """`adamw` gives it the hidden matrices too."""
+    muon: Muon = Muon()
+    adam: Adam = Adam()
+    router: Literal["muon", "adamw"] = "muon"
+    """Moonlight's rule (every matrix but embedding and output) has it under Muon; the report does not say."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    """Decoupled; of matrices only."""
+    clip: Annotated[float, Field(gt=0)] | None = 1.0
+    """Norm of the whole gradient."""
+
+
+class Schedule(Section):
+    """The learning rate."""
+
+    kind: Literal["whd", "cosine", "constant"] = "whd"
+    """Warm-up, hold, linear decay; warm-up, cosine; warm-up, hold."""
+    peak: Annotated[float, Field(gt=0)]
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    decay_steps: Annotated[int, Field(ge=0)] | None = None
+    """Of `whd`; `cosine` decays from the end of the warm-up."""
+    final: Annotated[float, Field(ge=0)] = 0.0
+    """What it decays to."""
+
+
+class Precision(Section):
+    """Number formats."""
+
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """Of matrix products and activations. Master weights, gradient sums, optimiser and router are float32 always."""
+    fp8: Literal["off", "hybrid", "emulated"] = "off"
+    """Hybrid: E4M3 forward, E5M2 gradients, one scale a tensor, in linear layers and experts; emulated: the same
+    numbers on hardware without FP8."""
+
+
+class Losses(Section):
+    """Weights of the parts beside the next token."""
+
+    mtp: Annotated[float, Field(ge=0)] = 0.1
+    balance: Annotated[float, Field(ge=0)] = 1e-3
+    z: Annotated[float, Field(ge=0)] = 1e-3
+
+
+class Checkpointing(Section):
+    """What is kept of a run."""
+
+    every_steps: Count = 1000
+    keep: Count = 2
+    """The newest of them."""
+    background: bool = True
+    """Write while training goes on."""
+
+
+class Evaluation(Section):
+    """Held-out loss on the way."""
+
+    every_steps: Count = 1000
+    tokens: Count = 65_536
+
+
+class Alarms(Section):
+    """When the log calls for a person. An alarm never stops a run."""
+
+    spike_sigma: Annotated[float, Field(gt=0)] = 6.0
+    """A loss this many standard deviations above the last `window` steps'."""
+    window: Annotated[int, Field(ge=8)] = 100
+    dead_share: Share = 0.1
+    """An expert with less than this part of its even share of the tokens over `window` steps is dead."""
+
+
+class Parallel(Section):
+    """Many processes under `torchrun`; on one, nothing of it is used."""
+
+    experts: bool = False
+    """Whole experts on each rank, tokens travel; otherwise all matrices are sharded (FSDP2)."""
+
+
+class Stage(Section):
+    """One stage of training."""
+
+    start_from: str | None = None
+    """A stage of this recipe, or a checkpoint directory; None: random weights."""
+    context_factor: Annotated[float, Field(ge=1)] = 1.0
+    """The context grows by this: YaRN on full layers only."""
+    data: StageData
+    sequence_length: Annotated[int, Field(ge=4)]
+    steps: Count | None = None
+    tokens: Count | None = None
+    """Of the whole stage; exactly one of `steps` and `tokens`."""
+    batch: BatchSection
+    optimiser: OptimiserSection = OptimiserSection()
+    schedule: Schedule
+    precision: Precision = Precision()
+    losses: Losses = Losses()
+    parallel: Parallel = Parallel()
+    activation_checkpointing: bool = False
+    compile: bool = False
+    checkpoints: Checkpointing = Checkpointing()
+    evaluation: Evaluation = Evaluation()
+    alarms: Alarms = Alarms()
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    export_dtype: Literal["float32", "bfloat16"] = "bfloat16"
+
+    @model_validator(mode="after")
+    def _fits(self) -> Stage:
+        if (self.steps is None) == (self.tokens is None):
+            raise ValueError("give exactly one of steps and tokens")
+        for name in ("tokens", "ramp_from"):
+            value = getattr(self.batch, name)
+            if value is not None and value % self.sequence_length:
+                raise ValueError(f"batch.{name} {value} is no multiple of sequence_length {self.sequence_length}")
+        if self.batch.ramp_from is not None and self.batch.ramp_from > self.batch.tokens:
+            raise ValueError(f"batch.ramp_from {self.batch.ramp_from} is above batch.tokens {self.batch.tokens}")
+        return self
+
+
+class Recipe(Section):
+    """A model and its stages."""
+
+    name: str
+    model: ModelSection
+    tokenizer: str | None = None
+    """Directory with a `tokenizer.json`, relative to the recipe; None: the first stage's data learns one."""
+    stages: Annotated[dict[StageName, Stage], Field(min_length=1)]
+
+    def stage(self, name: str) -> Stage:
+        """One stage.
+
+        Raises:
+            RecipeError: The recipe has none of that name.
+        """
+        for known, stage in self.stages.items():
+            if known == name:
+                return stage
+        raise RecipeError(f"recipe {self.name!r} has no stage {name!r}; it has {', '.join(self.stages)}")
+
+
+def load_recipe(which: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Read a built-in recipe by name, or a file.
+
+    Args:
+        which: `nano`, `mellum2_12b`, or a YAML file.
+        overrides: Dotted fields and values, such as {"stages.pretrain.steps": 10}.
+
+    Raises:
+        RecipeError: No such recipe, not YAML, or a field is unknown or wrong; the message names it.
+    """
+    import yaml
+
+    file = recipe_file(which)
+    try:
+        data = yaml.safe_load(file.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        raise RecipeError(f"{file}: {error.strerror}") from None
+    if not isinstance(data, dict):
+        raise RecipeError(f"{file}: expected a mapping of fields")
+    defaults = data.pop("defaults", {})
+    stages = data.get("stages")
+    if isinstance(stages, dict) and isinstance(defaults, dict):
+        data["stages"] = {
+            name: _merged(defaults, stage) if isinstance(stage, dict) else stage for name, stage in stages.items()
+        }
+    for field, value in (overrides or {}).items():
+        _override(data, field, value)
+    try:
+        recipe = Recipe.model_validate(data)
+        recipe.model.config()
+    except ValidationError as error:
+        raise RecipeError(f"{file}: {_first(error)}") from None
+    except (ConfigError, TypeError) as error:
+        raise RecipeError(f"{file}: model.sizes: {error}") from None
+    return recipe
+
+
+def recipe_file(which: str | Path) -> Path:
+    """Where a recipe lies.
+
+    Raises:
+        RecipeError: Neither a built-in name nor a file.
+    """
+    built_in = {path.stem: path for path in BUILT_IN.glob("*.yaml")}
+    if str(which) in built_in:
+        return built_in[str(which)]
+    if not Path(which).is_file():
+        raise RecipeError(f"{which}: no such recipe file, and built in are {', '.join(sorted(built_in))}")
+    return Path(which)
+
+
+def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """`own` over `base`, section by section."""
+    found = dict(base)
+    for key, value in own.items():
+        held = found.get(key)
+        found[key] = _merged(held, value) if isinstance(held, Mapping) and isinstance(value, Mapping) else value
+    return found
+
+
+def _override(data: dict[str, Any], field: str, value: Any) -> None:
+    *path, last = field.split(".")
+    place = data
+    for name in path:
+        inner = place.setdefault(name, {})
+        if not isinstance(inner, dict):
+            raise RecipeError(f"{field}: {name} is no section of the recipe")
+        place = inner
+    place[last] = value
+
+
+def _first(error: ValidationError) -> str:
+    """The first thing that is wrong, as one line that names the field as the file writes it."""
+    problems = error.errors()
+    # An unknown field is the likeliest slip, and the others are often its consequence (a missing field, misspelt).
+    problem = next((one for one in problems if one["type"] == "extra_forbidden"), problems[0])
+    place = [str(part) for part in problem["loc"] if part not in _TAGS]
+    where = ".".join(place)
+    if problem["type"] == "extra_forbidden":
+        known = _fields_at(place[:-1])
+        return f"{where}: no such field{_near(place[-1], known)}"
+    if problem["type"] == "missing":
+        return f"{where}: is missing"
+    if problem["type"] == "value_error":  # our own words
+        return f"{where or 'recipe'}: {problem['msg'].removeprefix('Value error, ')}"
+    return f"{where or 'recipe'}: {problem['msg'][:1].lower()}{problem['msg'][1:]}, not {problem['input']!r}"
+
+
+def _fields_at(place: list[str]) -> set[str]:
+    """Names of the fields of the section that a place in the file leads to."""
+    kinds: list[Any] = [Recipe]
+    for part in place:
+        kinds = [inner for kind in kinds for inner in _inner(kind, part)]
+    return {name for kind in kinds for name in getattr(kind, "model_fields", {})}
+
+
+def _inner(kind: Any, part: str) -> list[Any]:
+    """The sections that field `part` of a section, or entry `part` of a mapping of sections, may be."""
+    from typing import get_args
+
+    def sections(annotation: Any) -> list[Any]:
+        if isinstance(annotation, type) and issubclass(annotation, Section):
+            return [annotation]
+        return [found for argument in get_args(annotation) for found in sections(argument)]
+
+    fields = kind.model_fields
+    return sections(fields[part].annotation) if part in fields else [kind]
+
+
+def _near(name: str, known: Any) -> str:
+    near = get_close_matches(name, sorted(known), n=1)
+    return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(sorted(known))}"

@@ -59,25 +59,50 @@ def read(path: Path) -> Iterator[tuple[int, int, Any]]:
     Raises:
         UserError: A line before the last is no JSON, or the file cannot be read.
     """
+    lines = raw(path)
+    for number, offset, line in lines:
+        value = parsed(path, number, line, lines)
+        if value is TORN:
+            return
+        yield number, offset, value
+
+
+TORN = object()
+"""What `parsed` gives for a last line that was cut off."""
+
+
+def raw(path: Path) -> Iterator[tuple[int, int, bytes]]:
+    """The whole lines of a file, not parsed, as (line number from 1, offset in bytes, bytes); none where no file is.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
     offset = 0
     try:
         with path.open("rb") as file:
-            lines = enumerate(file, start=1)
-            for number, line in lines:
+            for number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n"):
                     return
-                try:
-                    value = json.loads(line)
-                except (ValueError, RecursionError) as error:
-                    if next(lines, None) is None:
-                        return
-                    raise UserError(f"{path}:{number}: not a JSON line ({error}); the file was altered") from None
-                yield number, offset, value
+                yield number, offset, line
                 offset += len(line)
     except FileNotFoundError:
         return
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
+
+
+def parsed(path: Path, number: int, line: bytes, following: Iterator[object]) -> Any:
+    """The value of a line, or `TORN` where it is no JSON and nothing follows.
+
+    Raises:
+        UserError: It is no JSON and something follows: the file was altered.
+    """
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        if next(following, None) is None:
+            return TORN
+        raise UserError(f"{path}:{number}: not a JSON line ({error}); the file was altered") from None
 
 
 class Appender:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mellum_eval import jsonl
 from mellum_eval.errors import UserError
@@ -107,6 +107,10 @@ class RunStore:
         """The completions, one a slot, in the order in which they came; read from disk as they are asked for."""
         yield from self._latest("generations.jsonl", Generation)
 
+    def generations_of(self, slots: Collection[Slot]) -> Iterator[Generation]:
+        """The completions of some slots; the others are passed over without being read in full."""
+        yield from self._latest("generations.jsonl", Generation, slots)
+
     def judgements(self) -> Iterator[Judgement]:
         """The verdicts, one a slot, in the order in which they came."""
         yield from self._latest("verdicts.jsonl", Judgement)
@@ -190,15 +194,44 @@ class RunStore:
                 self.path / "verdicts.jsonl", "".join(jsonl.dumps(j.model_dump()) + "\n" for j in keep)
             )
 
-    def _latest(self, name: str, kind: type[_Model]) -> Iterator[_Model]:
+    def _latest(self, name: str, kind: type[_Model], wanted: Collection[Slot] | None = None) -> Iterator[_Model]:
         path = self.path / name
-        last: dict[Slot, int] = {}
-        for number, offset, value in jsonl.read(path):
-            last[_slot(path, number, value)] = offset
-        for number, offset, value in jsonl.read(path):
-            # A run that is still being written may have grown since the first pass: what is new is left for next time.
-            if last.get(_slot(path, number, value)) == offset:
-                yield _validated(value, kind, f"{path}:{number}")
+        last = dict(_slots(path))
+        # A run that is still being written may have grown since the first pass: what is new is left for next time.
+        offsets = set(last.values() if wanted is None else (last[slot] for slot in wanted if slot in last))
+        for number, offset, line in jsonl.raw(path):
+            if offset in offsets:
+                yield _record(line, kind, f"{path}:{number}")
+
+
+class _SlotOfLine(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    key: str
+    sample: int
+
+
+def _slots(path: Path) -> Iterator[tuple[Slot, int]]:
+    """The slot of each line, and the line's offset in bytes."""
+    lines = jsonl.raw(path)
+    for number, offset, line in lines:
+        try:
+            found = _SlotOfLine.model_validate_json(line)
+        except ValidationError:  # altered, torn, or with a lone surrogate, which this parser refuses
+            value = jsonl.parsed(path, number, line, lines)
+            if value is jsonl.TORN:
+                return
+            yield _slot(path, number, value), offset
+        else:
+            yield (found.key, found.sample), offset
+
+
+def _record(line: bytes, kind: type[_Model], where: str) -> _Model:
+    try:
+        return kind.model_validate_json(line)
+    except ValidationError:
+        # Not the end: pydantic's own parser refuses the lone surrogates that a model may well write.
+        return _validated(json.loads(line), kind, where)
 
 
 def _taken(path: Path) -> UserError:
@@ -235,7 +268,6 @@ def _read_model(path: Path, kind: type[_Model], *, missing: str) -> _Model:
 
 
 def _validated(value: Any, kind: type[_Model], where: str) -> _Model:
-    # Not model_validate_json: pydantic's parser refuses the lone surrogates that a model may well write.
     try:
         return kind.model_validate(value)
     except ValidationError as error:

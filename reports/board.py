@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from reports.baselines import Baseline, Benchmark, PublishedModel, Table
-from reports.gather import Notice, Run, SuiteResult
 from reports.ranking import tiers
+from reports.run import Notice, Run, SuiteResult
 
 CATEGORIES = ("code", "math", "tools", "knowledge", "safety", "chat")
 OUTCOMES = (

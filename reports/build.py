@@ -10,7 +10,8 @@ from mellum_eval.errors import UserError
 from mellum_eval.jsonl import write_atomically
 from reports.baselines import load
 from reports.board import make_board
-from reports.gather import Notice, gather
+from reports.gather import gather
+from reports.run import Notice
 
 FORMATS = ("html", "md", "csv", "json")
 
@@ -47,6 +48,7 @@ def build_report(
     baselines: Sequence[str] = (),
     out: Path,
     formats: Sequence[str] = FORMATS,
+    workers: int = 1,
 ) -> ReportPaths:
     """Write a report on runs, with published baselines beside them or, without runs, alone.
 
@@ -58,6 +60,7 @@ def build_report(
         baselines: Names of published tables, see `reports.baselines.available`.
         out: Directory for the files, made if it is not there.
         formats: Some of `FORMATS`.
+        workers: Processes to read with, see `reports.gather.gather`.
 
     Raises:
         UserError: An unknown baseline or format; `out` cannot be written; or there is nothing at all to report.
@@ -66,20 +69,16 @@ def build_report(
     if unknown:
         raise UserError(f"no report format named {unknown[0]!r}; there are: {', '.join(FORMATS)}")
     published = [load(name) for name in dict.fromkeys(baselines)]
-    runs, notices = gather(run_dirs)
-    if not runs and not published:
+    found = gather(run_dirs, with_samples="html" in formats, workers=workers)
+    notices = found.notices
+    if not found.runs and not published:
         raise UserError("; ".join(n.text for n in notices) or "nothing to report: name a run directory or a baseline")
-    samples = []
-    if "html" in formats:
-        from reports.samples import pick
-
-        samples = pick(runs, notices)
-    board = make_board(runs, published, notices)
+    board = make_board(found.runs, published, notices)
     contents: dict[str, str] = {}
     if "html" in formats:
         from reports.html import render_html
 
-        contents["html"] = render_html(board, samples)
+        contents["html"] = render_html(board, found.samples)
     if "md" in formats:
         from reports.markdown import render_markdown
 

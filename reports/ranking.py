@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from statistics import NormalDist
 
 from mellum_eval.statistics import Estimate, holm, paired_difference, unpaired_difference
-from reports.gather import SuiteResult
+from reports.run import ProblemScores, SuiteResult
 
 ALPHA = 0.05
 SHARED = 0.9
@@ -44,14 +44,9 @@ def p_value(a: SuiteResult, b: SuiteResult) -> float:
     """Two-sided p-value that two results differ: paired where both have the same problems, else of the intervals."""
     if a.metric.value == b.metric.value:
         return 1.0
-    problems = _shared(a, b)
-    if a.values is not None and b.values is not None and problems:
-        clusters = [a.values[problem][1] for problem in problems]
-        return paired_difference(
-            [a.values[problem][0] for problem in problems],
-            [b.values[problem][0] for problem in problems],
-            clusters if any(cluster is not None for cluster in clusters) else None,
-        ).p_value
+    pair = _paired(a, b)
+    if pair is not None:
+        return paired_difference(pair[0].scores, pair[1].scores, pair[0].clusters).p_value
     difference = unpaired_difference(_estimate(a), _estimate(b))
     normal = NormalDist()
     # The interval's own width, not the standard error: at 0 % and 100 % that is 0, and says nothing.
@@ -61,16 +56,19 @@ def p_value(a: SuiteResult, b: SuiteResult) -> float:
     return 2.0 * normal.cdf(-abs(difference.value) / toward_zero * normal.inv_cdf(1.0 - ALPHA / 2.0))
 
 
-def _shared(a: SuiteResult, b: SuiteResult) -> list[str]:
-    """The problems to pair on; none where the runs took other ones.
+def _paired(a: SuiteResult, b: SuiteResult) -> tuple[ProblemScores, ProblemScores] | None:
+    """Both runs' scores on the problems to pair on; None where they took other ones.
 
     A few that one of them lost to an infrastructure error are no reason to give up pairing: that is nobody's choice.
     """
     if a.values is None or b.values is None:
-        return []
-    other = b.values
-    shared = [problem for problem in a.values if problem in other]
-    return shared if len(shared) >= SHARED * max(len(a.values), len(other)) else []
+        return None
+    if a.values.problems == b.values.problems:
+        return a.values, b.values
+    shared = sorted({*a.values.problems} & {*b.values.problems})
+    if not shared or len(shared) < SHARED * max(len(a.values.problems), len(b.values.problems)):
+        return None
+    return a.values.of_problems(shared), b.values.of_problems(shared)
 
 
 def _estimate(result: SuiteResult) -> Estimate:

@@ -11,7 +11,7 @@ from mellum_eval.errors import UserError
 
 if TYPE_CHECKING:
     from mellum_eval.comparing import SuiteComparison, Values
-    from reports.gather import Run
+    from reports.run import Run
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -37,7 +37,8 @@ def compare(
 
     if run_a.resolve() == run_b.resolve():
         raise UserError(f"{run_a} is given twice; a run is no better than itself")
-    runs, notices = gather([run_a, run_b])
+    found = gather([run_a, run_b])
+    runs, notices = found.runs, found.notices
     if len(runs) < 2:
         raise UserError("; ".join(notice.text for notice in notices if notice.bad))
     for notice in notices:
@@ -62,7 +63,7 @@ def _shared(a: Run, b: Run, wanted: list[str]) -> dict[str, tuple[str, Values, V
     """
     from mellum_eval.cli.finish import say
 
-    pairs = {}
+    pairs: dict[str, tuple[str, Values, Values]] = {}
     for name, first in a.suites.items():
         second = b.suites.get(name)
         if second is None or (wanted and name not in wanted):
@@ -72,7 +73,7 @@ def _shared(a: Run, b: Run, wanted: list[str]) -> dict[str, tuple[str, Values, V
         elif first.values is None or second.values is None:
             say(f"suite {name}: no verdicts to pair; left out")
         else:
-            pairs[name] = (first.headline, first.values, second.values)
+            pairs[name] = (first.headline, first.values.by_problem(), second.values.by_problem())
     for name in wanted:
         if name not in pairs:
             raise UserError(f"suite {name} is not in both runs in a form that can be compared")

@@ -30,6 +30,8 @@ def report(
     ] = None,
 ) -> None:
     """Make a leaderboard from run directories."""
+    import os
+
     from mellum_eval.terminal import one_line
     from reports.baselines import available
     from reports.build import FORMATS, build_report
@@ -43,7 +45,9 @@ def report(
         else:
             paths.append(Path(given))
     where = out if out is not None else paths[0] / "report" if len(paths) == 1 else Path("mellum-report")
-    made = build_report(paths, baselines=names, out=where, formats=_split(formats) or FORMATS)
+    made = build_report(
+        paths, baselines=names, out=where, formats=_split(formats) or FORMATS, workers=len(os.sched_getaffinity(0))
+    )
     for notice in made.notices:
         typer.echo(f"mellum-eval: {one_line(notice.text)}", err=True)
     for path in made.written:

@@ -6,8 +6,13 @@ import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 from mellum_eval.statistics.means import Estimate, group, spread_of, t_quantile
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,9 @@ def mcnemar_exact(b: int, c: int) -> float:
 
 
 def paired_difference(
-    a: Sequence[float], b: Sequence[float], clusters: Sequence[Hashable | None] | None = None
+    a: Sequence[float] | NDArray[np.float64],
+    b: Sequence[float] | NDArray[np.float64],
+    clusters: Sequence[Hashable | None] | None = None,
 ) -> Comparison:
     """Paired difference of two runs over the same problems.
 
@@ -83,14 +90,18 @@ def paired_difference(
     n = len(a)
     if n == 0 or len(b) != n:
         raise ValueError(f"a paired comparison needs the same problems on both sides, not {n} and {len(b)}")
-    diffs = [x - y for x, y in zip(a, b, strict=True)]
-    if not all(math.isfinite(d) for d in diffs):
+    import numpy as np
+
+    x, y = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    apart = x - y
+    if not np.isfinite(apart).all():
         raise ValueError("a score is not a finite number")
-    wins, losses = sum(d > 0 for d in diffs), sum(d < 0 for d in diffs)
+    wins, losses = int((apart > 0).sum()), int((apart < 0).sum())
+    diffs = apart.tolist()
     mean = math.fsum(diffs) / n
     spread = spread_of(diffs, clusters, mean)
     stderr = math.sqrt(spread.variance) if spread.variance > 1e-18 else 0.0
-    binary = all(x in (0.0, 1.0) for x in (*a, *b))
+    binary = all(bool(((side == 0.0) | (side == 1.0)).all()) for side in (x, y))
     if binary and spread.units == n:
         shifted = (wins - losses) / (n + 2)
         half = NormalDist().inv_cdf(0.975) * math.sqrt(((wins + losses + 2) / (n + 2) - shifted**2) / (n + 2))

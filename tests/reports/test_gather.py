@@ -12,6 +12,12 @@ import pytest
 from sample_runs import MakeRun
 
 from reports.gather import gather
+from reports.run import Notice, Run
+
+
+def both(paths: list[Path]) -> tuple[list[Run], list[Notice]]:
+    found = gather(paths)
+    return found.runs, found.notices
 
 
 def edit(path: Path, change: Callable[[Any], None]) -> None:
@@ -21,15 +27,15 @@ def edit(path: Path, change: Callable[[Any], None]) -> None:
 
 
 def test_a_sound_run_has_no_notices(make_run: MakeRun) -> None:
-    (run,), notices = gather([make_run("a/model", suites=["gsm8k", "mmlu_redux"])])
+    (run,), notices = both([make_run("a/model", suites=["gsm8k", "mmlu_redux"])])
     assert notices == []
     assert run.label == "a/model"
     assert not run.partial
     assert run.parameters == pytest.approx((12.15, 2.44), abs=0.05)
     assert run.suites["gsm8k"].values is not None
-    assert len(run.suites["gsm8k"].values) == 400
+    assert len(run.suites["gsm8k"].values.problems) == 400
     assert run.suites["mmlu_redux"].values is not None
-    assert len({cluster for _, cluster in run.suites["mmlu_redux"].values.values()}) == 25
+    assert len(set(run.suites["mmlu_redux"].values.clusters or ())) == 25
 
 
 def _score(value: float) -> Callable[[Any], None]:
@@ -63,7 +69,7 @@ def test_an_altered_file_is_named_with_its_field(
 ) -> None:
     sound, altered = make_run("sound", suites=["gsm8k"]), make_run("altered", suites=["gsm8k"])
     edit(altered / file, change)
-    runs, notices = gather([altered, sound])
+    runs, notices = both([altered, sound])
     (notice,) = notices
     assert notice.bad
     assert str(altered) in notice.text
@@ -78,7 +84,7 @@ def test_an_altered_verdict_costs_the_pairing_and_not_the_numbers(make_run: Make
     lines = (path / "verdicts.jsonl").read_text("utf-8").splitlines()
     lines[3] = line
     (path / "verdicts.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
-    (run,), (notice,) = gather([path])
+    (run,), (notice,) = both([path])
     assert notice.bad
     assert "verdicts.jsonl:4" in notice.text
     assert run.partial
@@ -88,14 +94,14 @@ def test_an_altered_verdict_costs_the_pairing_and_not_the_numbers(make_run: Make
 def test_lost_verdicts_are_noticed(make_run: MakeRun) -> None:
     path = make_run("a", suites=["gsm8k"])
     (path / "verdicts.jsonl").unlink()
-    _, (notice,) = gather([path])
+    _, (notice,) = both([path])
     assert "does not agree with verdicts.jsonl" in notice.text
 
 
 def test_an_unfinished_run_is_no_bad_input(make_run: MakeRun) -> None:
     path = make_run("a", suites=["gsm8k"])
     (path / "scores.json").unlink()
-    (run,), (notice,) = gather([path])
+    (run,), (notice,) = both([path])
     assert not notice.bad
     assert "run --resume" in notice.text
     assert run.partial
@@ -109,7 +115,7 @@ def test_a_suite_of_which_nothing_could_be_judged_is_shown_as_such(make_run: Mak
         data["suites"]["gsm8k"] |= {"metrics": {}, "n": 0, "outcomes": {"infra_error": 5}, "infra_error_rate": 1.0}
 
     edit(path / "scores.json", lose)
-    (run,), (notice,) = gather([path])
+    (run,), (notice,) = both([path])
     assert "not one answer could be judged" in notice.text
     assert list(run.suites) == ["ifeval"]
     assert run.unjudged["gsm8k"].outcomes == {"infra_error": 5}
@@ -124,7 +130,7 @@ def test_what_is_no_run_directory_is_said_so(make_run: MakeRun, tmp_path: Path, 
         path.write_text("hello", "utf-8")
     if kind == "foreign":
         (path / "run.json").write_text('{"results": {"gsm8k": {"acc": 0.5}}}', "utf-8")
-    runs, (notice,) = gather([path, make_run("a", suites=["gsm8k"])])
+    runs, (notice,) = both([path, make_run("a", suites=["gsm8k"])])
     assert notice.bad
     assert str(path) in notice.text
     assert len(runs) == 1
@@ -132,7 +138,7 @@ def test_what_is_no_run_directory_is_said_so(make_run: MakeRun, tmp_path: Path, 
 
 def test_runs_of_one_model_are_told_apart(make_run: MakeRun) -> None:
     paths = [make_run("m", suites=["ifeval"], directory=d) for d in ("x/one", "x/two", "y/two")]
-    runs, _ = gather([*paths, paths[0]])
+    runs, _ = both([*paths, paths[0]])
     labels = [run.label for run in runs]
     assert labels[0] == "m (one)"
     assert len(set(labels)) == 3
@@ -144,7 +150,7 @@ def test_other_data_under_the_same_name_is_noticed_and_not_ranked(make_run: Make
 
     a, b = make_run("a", suites=["gsm8k"]), make_run("b", suites=["gsm8k"])
     edit(b / "run.json", lambda d: d["suites"][0].update(version="2"))
-    runs, notices = gather([a, b])
+    runs, notices = both([a, b])
     assert "gsm8k: a and b differ in its version or data" in notices[0].text
     assert not any(cell.contested for row in make_board(runs, (), notices).rows for cell in row.cells.values())
 
@@ -153,4 +159,4 @@ def test_a_torn_last_line_is_no_alarm(make_run: MakeRun) -> None:
     path = make_run("a", suites=["gsm8k"])
     with (path / "verdicts.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"key": "gsm8k0')
-    assert gather([path])[1] == []
+    assert gather([path]).notices == []

@@ -10,8 +10,8 @@ import pytest
 
 from mellum_eval.records import Metric, SuiteRecord, SuiteScores
 from mellum_eval.statistics import mean_interval
-from reports.gather import SuiteResult
 from reports.ranking import p_value, tiers
+from reports.run import ProblemScores, SuiteResult
 
 
 def result(values: Sequence[float], *, paired: bool = True, lower: bool = False) -> SuiteResult:
@@ -29,7 +29,14 @@ def result(values: Sequence[float], *, paired: bool = True, lower: bool = False)
         infra_error_rate=0.0,
         tokens={},
     )
-    return SuiteResult(record, scores, "m", {str(i): (v, None) for i, v in enumerate(values)} if paired else None)
+    return SuiteResult(
+        record, scores, "m", ProblemScores.of({str(i): (v, None) for i, v in enumerate(values)}) if paired else None
+    )
+
+
+def kept(whole: SuiteResult, lost: int) -> ProblemScores:
+    assert whole.values is not None
+    return whole.values.of_problems(whole.values.problems[lost:])
 
 
 def share(passed: int, n: int = 200) -> list[float]:
@@ -55,9 +62,9 @@ def test_pairing_sees_what_intervals_do_not() -> None:
 def test_a_few_lost_problems_do_not_undo_the_pairing() -> None:
     a, b = share(120), share(108)
     whole, lost = result(a), result(b)
-    values = dict(list((lost.values or {}).items())[3:])
+    values = kept(lost, 3)
     assert tiers({"a": whole, "b": replace(lost, values=values)}) == {"a": 1, "b": 2}
-    half = dict(list((lost.values or {}).items())[100:])
+    half = kept(lost, 100)
     assert tiers({"a": whole, "b": replace(lost, values=half)}) == {"a": 1, "b": 1}
 
 

@@ -1,0 +1,205 @@
+"""One run directory, read once: what is sound is taken, what is not is said, and the rest goes on."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mellum_eval.errors import UserError
+from mellum_eval.records import Judgement, Manifest, Metric, SuiteScores
+from mellum_eval.store import RunStore
+from reports.choosing import Choice
+from reports.run import Notice, ProblemScores, Run, SuiteResult
+from reports.samples import RankedSample, samples_of
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What came out of one run directory.
+
+    Attributes:
+        run: None where the directory is no run at all.
+        notices: What a reader must know of it.
+        samples: A few of its answers, if they were asked for.
+    """
+
+    run: Run | None
+    notices: tuple[Notice, ...]
+    samples: tuple[RankedSample, ...] = ()
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What one problem's judged samples add up to."""
+
+    cluster: str | None
+    judged: int = 0
+    passed: int = 0
+    score: float = 0.0
+    parts: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Verdicts:
+    """All verdicts of a run, added up.
+
+    Attributes:
+        tallies: Suite → problem → its samples.
+        outcomes: By suite.
+        choice: A few of them, to be shown.
+    """
+
+    tallies: dict[str, dict[str, _Tally]]
+    outcomes: dict[str, Counter[str]]
+    choice: Choice
+
+
+def read_run(path: Path, *, with_samples: bool = False) -> Reading:
+    """Read a run directory; what is wrong with it becomes notices, and nothing is raised."""
+    notices: list[Notice] = []
+    try:
+        store = RunStore.open(path)
+    except UserError as error:
+        return Reading(None, (Notice(f"{error}; left out of this report", bad=True),))
+    verdicts = _add_up(store, notices)
+    run = _judge(store, verdicts, notices)
+    samples: tuple[RankedSample, ...] = ()
+    if with_samples and verdicts is not None:
+        try:
+            samples = tuple(samples_of(store, verdicts.choice.made(run.suites.keys())))
+        except UserError as error:
+            notices.append(Notice(f"{error}; its samples are not all shown", bad=True))
+    return Reading(run, tuple(notices), samples)
+
+
+def _judge(store: RunStore, verdicts: _Verdicts | None, notices: list[Notice]) -> Run:
+    path, manifest = store.path, store.manifest
+    label = _label(path, manifest)
+    anew = f"`mellum-eval rescore {path}` makes it anew"
+    go_on = f"`mellum-eval run --resume --out {path}` goes on with it"
+    try:
+        scores = store.scores()
+    except UserError as error:
+        notices.append(Notice(f"{error}; {anew}", bad=True))
+        return Run(path, label, manifest, True, {})
+    if scores is None:
+        notices.append(Notice(f"{path}: no scores.json, the run has not ended; {go_on}", bad=False))
+        return Run(path, label, manifest, True, {})
+    if scores.partial:
+        notices.append(Notice(f"{path}: partial, not every problem was answered; {go_on}", bad=False))
+    records = {record.name: record for record in manifest.suites}
+    suites: dict[str, SuiteResult] = {}
+    unjudged: dict[str, SuiteScores] = {}
+    partial = scores.partial or verdicts is None or bool(records.keys() - scores.suites.keys())
+    for name, line in scores.suites.items():
+        record = records.get(name)
+        if record is None:
+            text = f"{path}/scores.json: suites.{name} is not in run.json; one was altered; {anew}"
+            notices.append(Notice(text, bad=True))
+            partial = True
+        elif (wrong := _impossible(line)) is not None:
+            text = f"{path}/scores.json: suites.{name}.{wrong}; the file was altered; {anew}"
+            notices.append(Notice(text, bad=True))
+            partial = True
+        elif not line.metrics:
+            notices.append(Notice(f"{path}: suite {name}: not one answer could be judged; {anew}", bad=False))
+            unjudged[name] = line
+            partial = True
+        else:
+            headline = record.metric if record.metric in line.metrics else next(iter(line.metrics))
+            tallies = {} if verdicts is None else verdicts.tallies.get(name, {})
+            values = _values(tallies, line.metrics[headline], headline)
+            suites[name] = SuiteResult(record, line, headline, values)
+            field_name = verdicts and _disagrees(suites[name], verdicts.outcomes.get(name, Counter()))
+            if field_name is not None:
+                text = f"{path}/scores.json: suites.{name}.{field_name} does not agree with verdicts.jsonl"
+                notices.append(Notice(f"{text}; one was altered; {anew}", bad=True))
+                partial = True
+    for missing in sorted(records.keys() - scores.suites.keys()):
+        notices.append(Notice(f"{path}: suite {missing} has no scores yet; {go_on}", bad=False))
+    return Run(path, label, manifest, partial, suites, unjudged)
+
+
+def _label(path: Path, manifest: Manifest) -> str:
+    name, scheme = manifest.model.get("name"), manifest.model.get("scheme")
+    if not name:
+        return str(manifest.spec.get("model") or path.name)
+    return f"mock:{name}" if scheme == "mock" else str(name)
+
+
+def _impossible(line: SuiteScores) -> str | None:
+    """What of a suite's scores can be no score at all, or None."""
+    for name, metric in line.metrics.items():
+        lo, hi = metric.ci95
+        if not (0.0 <= lo <= metric.value <= hi <= 1.0 and 0.0 <= metric.stderr < math.inf):
+            return f"metrics.{name}: not a share with its interval"
+    for name, count in line.outcomes.items():
+        if count < 0:
+            return f"outcomes.{name}: {count} is not a count"
+    for name, number in (("unparsed_rate", line.unparsed_rate), ("infra_error_rate", line.infra_error_rate)):
+        if not 0.0 <= number <= 1.0:
+            return f"{name}: {number} is not a share"
+    for name, number in line.tokens.items():
+        if not 0.0 <= number < math.inf:
+            return f"tokens.{name}: {number} is not a mean of counts"
+    return None
+
+
+def _disagrees(result: SuiteResult, verdicts: Counter[str]) -> str | None:
+    """The field of a suite's scores that its verdicts contradict, or None.
+
+    Verdicts that came after the scores are no contradiction: a run that goes on writes its scores at the end.
+    """
+    counted = Counter(result.scores.outcomes)
+    if counted - verdicts:
+        return "outcomes"
+    if counted == verdicts and result.values is None and result.headline == result.record.metric:
+        return f"metrics.{result.headline}.value"
+    return None
+
+
+def _add_up(store: RunStore, notices: list[Notice]) -> _Verdicts | None:
+    """All verdicts in one pass; None where the file could not be read to its end."""
+    found = _Verdicts({}, {}, Choice())
+    try:
+        for judgement in store.judgements():
+            found.outcomes.setdefault(judgement.suite, Counter())[judgement.outcome] += 1
+            of_suite = found.tallies.setdefault(judgement.suite, {})
+            _add(of_suite.setdefault(judgement.problem, _Tally(judgement.cluster)), judgement)
+            found.choice.add(judgement)
+    except UserError as error:
+        notices.append(Notice(f"{error}; its problems cannot be compared one by one", bad=True))
+        return None
+    return found
+
+
+def _add(tally: _Tally, judgement: Judgement) -> None:
+    if judgement.score is None:
+        return
+    tally.judged += 1
+    tally.passed += judgement.outcome == "passed"
+    tally.score += judgement.score
+    for name, part in judgement.parts.items():
+        tally.parts[name] = tally.parts.get(name, 0.0) + part
+
+
+def _values(tallies: Mapping[str, _Tally], metric: Metric, name: str) -> ProblemScores | None:
+    """Scores by problem whose mean is the metric, found by trying what a metric may be the mean of.
+
+    What each metric counts is the suites' business. That the mean comes out right is the proof that the right thing
+    was found; a metric that is no mean over problems (a macro-average) is compared unpaired.
+    """
+    judged = {problem: tally for problem, tally in tallies.items() if tally.judged}
+    if not judged:
+        return None
+    for found in (
+        {p: t.passed / t.judged for p, t in judged.items()},
+        {p: t.score / t.judged for p, t in judged.items()},
+        {p: t.parts.get(name, 0.0) / t.judged for p, t in judged.items()},
+    ):
+        if math.isclose(math.fsum(found.values()) / len(found), metric.value, rel_tol=1e-9, abs_tol=1e-9):
+            return ProblemScores.of({problem: (value, judged[problem].cluster) for problem, value in found.items()})
+    return None

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
+
+from sandboxes.test_cases import discover, runs_unittest
 
 Answer: TypeAlias = str | list[dict[str, Any]]
 """Code for the executing kinds, the raw completion for the others (or, for `tool_call`, a list of name/arguments)."""
@@ -103,6 +105,39 @@ class AssertsCheck(_Check):
     setup: str = ""
 
 
+class UnittestCheck(_Check):
+    """BigCodeBench's form: `test` defines a `unittest.TestCase`; all its tests must run and pass.
+
+    The tests run in the judge where they only call the candidate, else beside it (`sandboxes.splitting` decides).
+    """
+
+    kind: Literal["unittest"]
+    test: str
+
+    @field_validator("test")
+    @classmethod
+    def _has_tests(cls, test: str) -> str:
+        discover(test)
+        return test
+
+
+class ProgramCheck(_Check):
+    """MultiPL-E's form: the program of the code followed by `tests` runs to its end and exits with 0."""
+
+    kind: Literal["program"]
+    tests: str = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _tests_are_a_program(self) -> ProgramCheck:
+        if self.language == "python":
+            try:
+                if runs_unittest(self.tests):
+                    discover(self.tests)
+            except ValueError as error:
+                raise ValueError(f"tests: {error}") from None
+        return self
+
+
 class StdioCase(BaseModel):
     """One run of a program: what it reads and what it must print."""
 
@@ -194,6 +229,8 @@ Check: TypeAlias = Annotated[
     CallsCheck
     | CheckCheck
     | AssertsCheck
+    | UnittestCheck
+    | ProgramCheck
     | StdioCheck
     | MathCheck
     | ChoiceCheck
@@ -207,5 +244,5 @@ Check: TypeAlias = Annotated[
 CHECK: TypeAdapter[Check] = TypeAdapter(Check)
 """Validates a mapping into the right kind of check."""
 
-CODE_KINDS = frozenset({"calls", "check", "asserts", "stdio"})
+CODE_KINDS = frozenset({"calls", "check", "asserts", "unittest", "stdio", "program"})
 """Kinds whose answer is `code`; the answer of the others is a `completion`."""

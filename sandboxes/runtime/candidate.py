@@ -6,8 +6,8 @@ everything needed later is bound before its code runs.
 
 Jobs, as tuples: `("calls", code, entry_point, [arguments, …])` answers each call with fresh arguments and sends long
 results as digests; `("session", code, entry_point, [request, …])` then goes on to answer requests of the judge;
-`("program", code, stdin)` runs a program to its end. `Solution.f` is the method of one instance, made before the first
-call and kept for all of them, as LiveCodeBench does.
+`("program", code, stdin)` runs a program to its end; those of `shared` run tests beside the candidate. `Solution.f` is
+the method of one instance, made before the first call and kept for all of them, as LiveCodeBench does.
 """
 
 from __future__ import annotations
@@ -95,6 +95,10 @@ def serve(inbox: int, outbox: int) -> None:
         from sandboxes.runtime.program import run
 
         run(job[1], job[2], outbox)
+    if job[0] in ("unittest", "tested"):
+        from sandboxes.runtime import shared
+
+        shared.serve(job, inbox, outbox)
     try:
         if job[0] == "calls":
             _calls(job[1], job[2], job[3], inbox, outbox)

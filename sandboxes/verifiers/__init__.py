@@ -12,6 +12,8 @@ _CLASSES = {
     "calls": "CallsVerifier",
     "check": "CheckVerifier",
     "asserts": "AssertsVerifier",
+    "unittest": "UnittestVerifier",
+    "program": "ProgramVerifier",
     "stdio": "StdioVerifier",
     "math": "MathVerifier",
     "choice": "ChoiceVerifier",
@@ -21,7 +23,7 @@ _CLASSES = {
     "refusal": "RefusalVerifier",
 }
 
-NEEDS_SANDBOX = frozenset({"calls", "check", "asserts", "stdio", "math"})
+NEEDS_SANDBOX = frozenset({"calls", "check", "asserts", "unittest", "program", "stdio", "math"})
 """Kinds that run something. The others work on text alone and take None for the sandbox."""
 
 

@@ -1,0 +1,82 @@
+"""What keeps a candidate from the tests that share its process, as far as CPython lets it.
+
+Three things, none of them a wall (see `docs/sandbox.md`): an audit hook, which Python code cannot take out again, that
+refuses the ways to rewrite running code or to list all objects; copies of what the tests use, taken before the
+candidate's first line; and a comparison of those with what is there now, after each test.
+"""
+
+from __future__ import annotations
+
+import builtins
+import sys
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+__builtins__ = dict(vars(builtins))  # type: ignore[assignment]  # ours alone: a candidate may replace names
+
+_REFUSED = frozenset(
+    {
+        *("sys.settrace", "sys._current_frames", "sys._current_exceptions", "sys.addaudithook"),
+        *("sys.monitoring.register_callback", "gc.get_objects", "gc.get_referrers", "gc.get_referents"),
+        *("ctypes.string_at", "ctypes.wstring_at", "ctypes.cdata", "ctypes.PyObj_FromPtr", "ctypes.set_errno"),
+    }
+)
+_CODE = (FunctionType, BuiltinFunctionType, MethodType, type)
+_CHANGING = frozenset({"sys", "warnings", "builtins", "__main__"})
+"""Modules whose own functions change names in them."""
+
+
+def refuse_rewriting() -> None:
+    """From here on this process cannot trace, list its objects, read its memory or change a function's code."""
+    refused, text, integer = _REFUSED, str, int
+
+    def hook(
+        event: str, args: tuple[Any, ...], refused: Any = refused, text: Any = text, kind: Any = type, raw: Any = bytes
+    ) -> None:
+        if event in refused:
+            raise RuntimeError("not while tests run in this process: " + event)
+        if event == "open":
+            path = args[0]
+            if kind(path) is raw:
+                path = path.decode("latin-1")
+            if kind(path) is text and path.startswith("/proc/") and path.endswith(("/mem", "/maps", "/smaps")):
+                raise RuntimeError("not while tests run in this process: " + path)
+        elif event == "object.__setattr__" and args[1] == "__code__":
+            raise RuntimeError("not while tests run in this process: to change a function's code")
+        elif event == "ctypes.dlsym" and kind(args[1]) is text and args[1].lstrip("_").startswith("Py"):
+            raise RuntimeError("not while tests run in this process: " + args[1])
+
+    del integer
+    sys.addaudithook(hook)
+
+
+class Seal:
+    """How things were before the candidate ran: names and what they stood for."""
+
+    def __init__(self) -> None:
+        self.spaces: list[tuple[str, Any, dict[str, Any]]] = []
+
+    def add(self, name: str, space: Any) -> None:
+        """Remember the functions and classes in a namespace."""
+        held = {key: value for key, value in dict(space).items() if isinstance(value, _CODE) and key[:1] != "_"}
+        self.spaces.append((name, space, held))
+
+    def add_module(self, module: ModuleType) -> None:
+        """Remember a module's, if it is one that does not change itself."""
+        if module.__name__ not in _CHANGING:
+            self.add(module.__name__, module.__dict__)
+
+    def add_classes(self, module: ModuleType) -> None:
+        """Remember what is in the classes of a module, whatever it is."""
+        for name, value in list(vars(module).items()):
+            if type(value) is type and value.__module__ == module.__name__:
+                self.spaces.append((f"{module.__name__}.{name}", value.__dict__, dict(value.__dict__)))
+
+    def broken(self) -> str:
+        """The first name that now stands for something else, '' if none does."""
+        for name, space, held in self.spaces:
+            for key, value in held.items():
+                now = space.get(key, value)
+                if now is not value and not type(now).__module__.startswith("unittest"):  # the test's own mocks
+                    return f"{name}.{key}"
+        return ""

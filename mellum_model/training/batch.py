@@ -9,7 +9,7 @@ Shapes: B rows, S sequence length.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -116,10 +116,8 @@ class DataStream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OpenedData:
-    """What the loop is given for a stage; `training.data.open_data(recipe, stage, …)` makes it."""
+    """What the loop is given for a stage."""
 
     stream: DataStream
     held_out: Sequence[Batch] = ()
     """Rows that share no document with the stream, evaluated on the way; the same on all ranks."""
-    audit: Callable[[], Mapping[str, Any]] = dict
-    """What was mixed so far, filtered and dropped, as JSON; written beside every export."""

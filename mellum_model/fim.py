@@ -40,6 +40,12 @@ class Gap:
         return before + (f"{FILENAME}{self.path}\n" if self.path is not None else "")
 
 
+def gap_in(text: str, rng: random.Random) -> Gap:
+    """A text with a random gap: two cuts drawn uniformly over its characters."""
+    begin, end = sorted((rng.randint(0, len(text)), rng.randint(0, len(text))))
+    return Gap(text[:begin], text[end:], text[begin:end])
+
+
 def cut(text: str, rng: random.Random, *, spm_share: float = 0.5) -> str:
     """A training example: the text with a random gap, its middle moved to the end.
 
@@ -48,6 +54,5 @@ def cut(text: str, rng: random.Random, *, spm_share: float = 0.5) -> str:
         rng: Two cuts are drawn uniformly over its characters.
         spm_share: How often the suffix comes first.
     """
-    begin, end = sorted((rng.randint(0, len(text)), rng.randint(0, len(text))))
-    gap = Gap(text[:begin], text[end:], text[begin:end])
+    gap = gap_in(text, rng)
     return gap.spm() if rng.random() < spm_share else gap.psm()

@@ -18,6 +18,7 @@ class Tokenizer:
     ) -> None:
         """Wrap a `tokenizers.Tokenizer`; `load` reads one."""
         self.backend = backend
+        self._blind: Any = None
         self.chat_template = chat_template
         """The checkpoint's own Jinja template, if it has one."""
         self.special = special or {}
@@ -99,6 +100,20 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """Ids of a text."""
         return list(self.backend.encode(text, add_special_tokens=False).ids)
+
+    def encode_plain(self, text: str) -> list[int]:
+        """Ids of a text in which nothing is special: `<|im_end|>` in it is those ten characters."""
+        return list(self._plain().encode(text, add_special_tokens=False).ids)
+
+    def plain_ends(self, text: str) -> list[int]:
+        """For each token of `encode_plain`, the place in the text after its last character."""
+        return [end for _, end in self._plain().encode(text, add_special_tokens=False).offsets]
+
+    def _plain(self) -> Any:
+        if self._blind is None:  # a copy: the switch is the library's, and it is the whole tokenizer's
+            self._blind = type(self.backend).from_str(self.backend.to_str())
+            self._blind.encode_special_tokens = True
+        return self._blind
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of many texts, in parallel."""

@@ -152,6 +152,8 @@ class PretrainData(Section):
 
     sources: Annotated[dict[str, Source], Field(min_length=1)]
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
+    max_epochs: Count = 4
+    """How often a source may be read; beyond that training stops with a message. The report: no set more than 4×."""
     filters: Filters = Filters()
     packing: Packing = Packing()
 

@@ -1,0 +1,1 @@
+"""After pre-training: supervised fine-tuning, and reinforcement learning from verifiable rewards."""

@@ -221,7 +221,14 @@ def _assign(model: nn.Module, name: str, value: Tensor) -> None:
     setattr(model.get_submodule(owner), leaf, nn.Parameter(value))
 
 
-def save(model: Mellum, path: str | Path, *, max_shard_bytes: int = 5_000_000_000, layout: Layout = "hub") -> None:
+def save(
+    model: Mellum,
+    path: str | Path,
+    *,
+    max_shard_bytes: int = 5_000_000_000,
+    layout: Layout = "hub",
+    dtype: torch.dtype | None = None,
+) -> None:
     """Write a checkpoint.
 
     Args:
@@ -229,6 +236,7 @@ def save(model: Mellum, path: str | Path, *, max_shard_bytes: int = 5_000_000_00
         path: Directory, made if absent.
         max_shard_bytes: Size above which a new shard begins.
         layout: `hub` is what `transformers` loads, `mtp.*` included; `native` maps straight into memory here.
+        dtype: Of the stored weights; None keeps the model's.
     """
     from safetensors.torch import save_file
 
@@ -248,7 +256,7 @@ def save(model: Mellum, path: str | Path, *, max_shard_bytes: int = 5_000_000_00
             value = value.full_tensor() if hasattr(value, "full_tensor") else value
             if writes:
                 for piece in parts:
-                    tensors[piece.key] = piece.of(value).cpu().clone(memory_format=torch.contiguous_format)
+                    tensors[piece.key] = piece.of(value).to("cpu", dtype, copy=True).contiguous()
         index.update(dict.fromkeys(tensors, file))
         total += sum(tensor.nbytes for tensor in tensors.values())
         if writes:
@@ -263,7 +271,7 @@ def save(model: Mellum, path: str | Path, *, max_shard_bytes: int = 5_000_000_00
     if len(groups) > 1:
         text = json.dumps({"metadata": {"total_size": total}, "weight_map": index}, indent=2, sort_keys=True)
         (directory / INDEX).write_text(text + "\n", "utf-8")
-    model.config.save(directory, dtype=str(model.dtype).removeprefix("torch."))
+    model.config.save(directory, dtype=str(dtype or model.dtype).removeprefix("torch."))
 
 
 def _rank() -> int:

@@ -32,6 +32,7 @@ VERBS = {
     "serve": "Serve the verifiers over HTTP, as rewards for trainers.",
     "sandbox": "Build, inspect and measure the sandbox.",
     "model": "Show, convert and run a Mellum checkpoint.",
+    "train": "Train a Mellum model by a recipe.",
     "doctor": "Show what is installed, what is missing, and the command that mends it.",
 }
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from functools import cache
-
 import torch
 
 from ..config import MellumConfig
@@ -35,21 +32,12 @@ def newton_schulz_flops(rows: int, columns: int, steps: int = 5) -> float:
     return steps * 2 * (2 * small * small * large + small**3)
 
 
-@cache
 def peak_flops(device: str) -> float | None:
-    """What a device can do at best, FLOP/s: the data sheet's for known GPUs, measured for a CPU (0.2 s)."""
-    if device.startswith("cuda"):
-        name = torch.cuda.get_device_name(device)
-        return next((peak * 1e12 for key, peak in _PEAKS.items() if key in name), None)
-    size = 768
-    a, b = torch.randn(size, size), torch.randn(size, size)
-    torch.mm(a, b)
-    best, begin = float("inf"), time.perf_counter()
-    while time.perf_counter() - begin < 0.2:
-        start = time.perf_counter()
-        torch.mm(a, b)
-        best = min(best, time.perf_counter() - start)
-    return 2 * size**3 / best
+    """What a GPU can do at best in bfloat16, FLOP/s, by its data sheet; None where it is not known, as for CPUs."""
+    if not device.startswith("cuda"):
+        return None
+    name = torch.cuda.get_device_name(device)
+    return next((peak * 1e12 for key, peak in _PEAKS.items() if key in name), None)
 
 
 def routed(model: torch.nn.Module) -> list[SparseMlp]:

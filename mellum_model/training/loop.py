@@ -144,7 +144,7 @@ def train(
                 if message is not None:
                     log.write("alarm", progress.step, {"alarm": alarm, "message": message})
                     watcher.alarmed(progress.step, message)
-            ends = progress.step == steps or data.stream.exhausted or stop_after(progress.step)
+            ends = progress.step == steps or data.stream.exhausted or _any(stop_after(progress.step), ranks)
             if data.held_out and (ends or progress.step % stage.evaluation.every_steps == 0):
                 found = evaluate(model, data.held_out, ranks)
                 log.write("evaluation", progress.step, found)
@@ -164,6 +164,11 @@ def train(
         log.close()
         stepper.close()
     return progress
+
+
+def _any(wish: bool, ranks: Ranks) -> bool:
+    """Whether any rank wishes it: a signal does not reach all of them between the same two steps."""
+    return bool(summed(torch.tensor(float(wish), device=ranks.device))) if ranks.count > 1 else wish
 
 
 def _settle_quietly(checkpoints: Checkpoints) -> None:

@@ -295,6 +295,8 @@ class Evaluation(Section):
 
     every_steps: Count = 1000
     tokens: Count = 65_536
+    data: StageData | None = None
+    """What the rows are made of, of other documents than the stage's; None: no evaluation."""
 
 
 class Alarms(Section):

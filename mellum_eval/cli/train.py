@@ -1,0 +1,231 @@
+"""`mellum-eval train`: a recipe's stages, from random weights to an exported model."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mellum_eval.errors import PrerequisiteMissing, UserError
+
+if TYPE_CHECKING:
+    from mellum_model.training.loop import Watcher
+    from mellum_model.training.recipes import Recipe
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Train a Mellum model by a recipe.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RecipeOption = Annotated[
+    str, typer.Option("--recipe", metavar="NAME|FILE", help="nano, mellum2_12b, or a YAML file of your own.")
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Takes a directory a stage. [default: training/RECIPE]")
+]
+FromOption = Annotated[
+    Path | None, typer.Option("--from", metavar="DIR", help="Checkpoint to start from, instead of the recipe's.")
+]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")]
+StepsOption = Annotated[int | None, typer.Option("--steps", min=1, metavar="N", help="Instead of the recipe's.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="A field of the stage, such as batch.micro=4; repeatable."),
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda.")]
+BoardOption = Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard event files too.")]
+DryOption = Annotated[bool, typer.Option("--dry-run", help="Shapes, memory and arithmetic; nothing is trained.")]
+RanksOption = Annotated[int, typer.Option("--ranks", min=1, metavar="N", help="Processes that --dry-run counts with.")]
+
+
+@app.command()
+def pretrain(
+    recipe: RecipeOption,
+    out: OutOption = None,
+    start: FromOption = None,
+    resume: ResumeOption = False,
+    steps: StepsOption = None,
+    settings: SetOption = None,
+    device: DeviceOption = "auto",
+    tensorboard: BoardOption = False,
+    dry_run: DryOption = False,
+    ranks: RanksOption = 1,
+) -> None:
+    """Train from random weights on the recipe's curriculum."""
+    _run("pretrain", recipe, out, start, resume, steps, settings, device, tensorboard, dry_run, ranks)
+
+
+@app.command("long-context")
+def long_context(
+    recipe: RecipeOption,
+    out: OutOption = None,
+    start: FromOption = None,
+    resume: ResumeOption = False,
+    steps: StepsOption = None,
+    settings: SetOption = None,
+    device: DeviceOption = "auto",
+    tensorboard: BoardOption = False,
+    dry_run: DryOption = False,
+    ranks: RanksOption = 1,
+) -> None:
+    """Extend the context: YaRN on full layers, then training on long rows."""
+    _run("long_context", recipe, out, start, resume, steps, settings, device, tensorboard, dry_run, ranks)
+
+
+@app.command()
+def sft(
+    recipe: RecipeOption,
+    form: Annotated[
+        str, typer.Option("--form", help="instruct (answers at once) or thinking (reasons first).")
+    ] = "instruct",
+    out: OutOption = None,
+    start: FromOption = None,
+    resume: ResumeOption = False,
+    steps: StepsOption = None,
+    settings: SetOption = None,
+    device: DeviceOption = "auto",
+    tensorboard: BoardOption = False,
+    dry_run: DryOption = False,
+    ranks: RanksOption = 1,
+) -> None:
+    """Fine-tune on conversations."""
+    if form not in ("instruct", "thinking"):
+        raise UserError(f"--form {form}: instruct and thinking are known")
+    _run(f"sft_{form}", recipe, out, start, resume, steps, settings, device, tensorboard, dry_run, ranks)
+
+
+def _run(
+    stage: str,
+    which: str,
+    out: Path | None,
+    start: Path | None,
+    resume: bool,
+    steps: int | None,
+    settings: list[str] | None,
+    device: str,
+    tensorboard: bool,
+    dry_run: bool,
+    ranks: int,
+) -> None:
+    with _training_errors():
+        from mellum_model.training.recipes import load_recipe, recipe_file
+
+        overrides = _overrides(stage, steps, settings or [])
+        recipe = load_recipe(which, overrides)
+        recipe.stage(stage)
+        if dry_run:
+            from mellum_model.training.dry_run import describe
+
+            typer.echo(describe(recipe, stage, ranks))
+            return
+        if tensorboard:
+            _need_tensorboard()
+        from mellum_eval.cli.training_sources import generators, suite_index
+        from mellum_model.training.stages import Supplies, run_stage
+
+        supplies = Supplies(generators(), suite_index, recipe_file(which).parent)
+        with _until_signal() as stopped, _watcher(recipe, stage) as watcher:
+            done = run_stage(
+                recipe,
+                stage,
+                out if out is not None else Path("training") / recipe.name,
+                supplies=supplies,
+                start=start,
+                resume=resume,
+                device=device,
+                watcher=watcher,
+                tensorboard=tensorboard,
+                stop_after=lambda step: bool(stopped),
+                command=shlex.join(["mellum-eval", *sys.argv[1:]]),
+            )
+    if done.model is None:
+        typer.echo(f"stopped after step {done.progress.step} of {done.steps}; --resume goes on from there", err=True)
+        raise typer.Exit(130)
+    typer.echo(f"{done.model}: {done.progress.step} steps, {done.progress.tokens:,} tokens")
+
+
+def _overrides(stage: str, steps: int | None, settings: list[str]) -> dict[str, Any]:
+    """`--steps` and `--set` as fields of the recipe; values are YAML."""
+    import yaml
+
+    found: dict[str, Any] = {}
+    if steps is not None:
+        found |= {f"stages.{stage}.steps": steps, f"stages.{stage}.tokens": None}
+    for setting in settings:
+        field, equals, value = setting.partition("=")
+        if not equals or not field:
+            raise UserError(f"--set {setting}: expected FIELD=VALUE, such as schedule.peak=1e-3")
+        try:
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UserError(f"--set {setting}: the value is not YAML") from None
+        place = field if field.startswith(("model.", "stages.")) else f"stages.{stage}.{field}"
+        found[place] = parsed
+    return found
+
+
+@contextmanager
+def _training_errors() -> Iterator[None]:
+    """The model's errors as the command line's."""
+    try:
+        from mellum_model.errors import ModelError
+
+        yield
+    except ModelError as error:
+        raise UserError(str(error)) from None
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "safetensors", "tokenizers"):
+            raise
+        raise PrerequisiteMissing(f"{error.name} is not installed", 'pip install "mellum-eval[model]"') from None
+
+
+def _need_tensorboard() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("tensorboard") is None:
+        raise PrerequisiteMissing("tensorboard is not installed", 'pip install "mellum-eval[train]"')
+
+
+@contextmanager
+def _until_signal() -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM let the step end and a checkpoint be written; a second one does not wait."""
+    stopped: list[int] = []
+
+    def stop(number: int, frame: object) -> None:
+        if stopped:
+            raise KeyboardInterrupt
+        stopped.append(number)
+        typer.echo("stopping after this step; once more to stop at once", err=True)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _watcher(recipe: Recipe, stage: str) -> Iterator[Watcher]:
+    """Progress on a terminal; alarms and evaluations as lines anywhere."""
+    import os
+
+    from mellum_eval.cli.train_progress import Bars, Lines
+
+    if os.environ.get("RANK", "0") != "0":
+        from mellum_model.training.loop import Watcher
+
+        yield Watcher()
+    elif not sys.stderr.isatty():
+        yield Lines()
+    else:
+        with Bars(f"{recipe.name} {stage}") as bars:
+            yield bars

@@ -4,13 +4,33 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 from sandboxes.check import Answer, Check
 from sandboxes.sandbox import Sandbox
 from sandboxes.verdict import Verdict
 from sandboxes.verifiers import NEEDS_SANDBOX, verifier_for
 from sandboxes.verifiers.base import Verifier
+
+
+class Judges(Protocol):
+    """Whatever judges answers: `Verifiers` on this machine, or those of a cluster."""
+
+    async def verify(self, check: Check, answer: Answer) -> Verdict:
+        """Judge one answer; see `Verifiers.verify`."""
+        ...
+
+    async def verify_twice(self, check: Check, answer: Answer) -> Verdict:
+        """`verify`, and once more where it could not be judged."""
+        ...
+
+    async def ready(self) -> object:
+        """Have what runs code at hand; raises where there is none."""
+        ...
+
+    async def close(self) -> None:
+        """End what was opened here."""
+        ...
 
 
 class Verifiers:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mellum_eval.cli.choices import Which
+from mellum_eval.cli.choices import Ray, Which
 from mellum_eval.errors import PrerequisiteMissing, UserError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def serve(
         int | None, typer.Option("--workers", min=1, help="Jobs at the same time; the number of CPUs if not given.")
     ] = None,
     sandbox: Annotated[Which, typer.Option("--sandbox", help="Which sandbox to use.")] = Which.AUTO,
+    ray: Ray = None,
     queue: Annotated[int, typer.Option("--queue", min=1, help="Jobs running or waiting; more are refused.")] = 512,
     max_body_mb: Annotated[int, typer.Option("--max-body-mb", min=1, help="Largest request, MiB.")] = 32,
     max_cpu_s: Annotated[float, typer.Option("--max-cpu-s", min=0.1, help="Most CPU seconds of a job.")] = 300.0,
@@ -63,7 +65,7 @@ def serve(
         max_wall_s=max(60.0, 6 * max_cpu_s),
         max_memory_mb=max_memory_mb,
     )
-    ended_by = asyncio.run(_serve(settings, sandbox.value, workers, host, port, drain_s))
+    ended_by = asyncio.run(_serve(settings, sandbox.value, workers, ray, host, port, drain_s))
     if ended_by == signal.SIGINT:
         raise KeyboardInterrupt
 
@@ -86,26 +88,34 @@ def _token(path: Path | None) -> str | None:
 
 
 async def _serve(
-    settings: Settings, choice: str, workers: int | None, host: str, port: int, drain_s: int
+    settings: Settings, choice: str, workers: int | None, ray: str | None, host: str, port: int, drain_s: int
 ) -> int | None:
-    from mellum_eval.service.app import Service
+    from mellum_eval.cli.finish import say
+    from mellum_eval.service.app import Here, Judges, Service
     from mellum_eval.service.server import listen, serve
     from sandboxes.choose import open_sandbox
 
     listener = listen(host, port)
     try:
         # Opened out here and not by the server, which would end without saying what is missing.
-        async with await open_sandbox(choice, workers) as pool:  # type: ignore[arg-type]
-            if pool.notice:
-                typer.echo(f"mellum-eval: {pool.notice}", err=True)
+        async with AsyncExitStack() as stack:
+            judges: Judges
+            if ray is not None:
+                from mellum_eval.cluster import ClusterVerifiers
+
+                cluster = await stack.enter_async_context(ClusterVerifiers(ray, choice, workers, say=say))
+                judges, total = cluster, (await cluster.ready()).workers
+            else:
+                pool = await stack.enter_async_context(await open_sandbox(choice, workers))  # type: ignore[arg-type]
+                if pool.notice:
+                    say(pool.notice)
+                judges, total = Here(pool), pool.workers
             number = listener.getsockname()[1]
             name = f"[{host}]" if ":" in host else host
 
             def started() -> None:
-                typer.echo(
-                    f"mellum-eval: serving at http://{name}:{number} ({pool.engine}, {pool.workers} workers)", err=True
-                )
+                say(f"serving at http://{name}:{number} ({judges.engine}, {total} workers)")
 
-            return await serve(Service(pool, settings), listener, drain_s, started)
+            return await serve(Service(judges, settings), listener, drain_s, started)
     finally:
         listener.close()

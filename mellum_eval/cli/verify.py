@@ -12,18 +12,19 @@ import os
 import sys
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mellum_eval.cli.choices import Which
+from mellum_eval.cli.choices import Ray, Which
 from mellum_eval.errors import PrerequisiteMissing, UserError
 
 if TYPE_CHECKING:
     from sandboxes.sandbox import Sandbox
     from sandboxes.verdict import Verdict
-    from sandboxes.verify import Verifiers
+    from sandboxes.verify import Judges
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -42,6 +43,7 @@ def verify(
         int | None, typer.Option("--workers", min=1, help="Jobs at the same time; the number of CPUs if not given.")
     ] = None,
     sandbox: Annotated[Which, typer.Option("--sandbox", help="Which sandbox to use.")] = Which.AUTO,
+    ray: Ray = None,
     max_infra_rate: Annotated[
         float, typer.Option("--max-infra-rate", min=0.0, max=1.0, help="Exit 1 if more than this could not be judged.")
     ] = 0.01,
@@ -50,7 +52,7 @@ def verify(
     from sandboxes.errors import SandboxError, SandboxUnavailable
 
     try:
-        counts = asyncio.run(_judge(sandbox.value, workers or os.cpu_count() or 1))
+        counts = asyncio.run(_judge(sandbox.value, workers, ray))
     except SandboxUnavailable:
         raise
     except SandboxError as error:
@@ -71,48 +73,61 @@ class _Counts:
     """The message of the first malformed line."""
 
 
-async def _judge(choice: str, workers: int) -> _Counts:
+async def _judge(choice: str, workers: int | None, ray: str | None) -> _Counts:
     from sandboxes.verify import Verifiers
 
-    async def open_sandbox() -> Sandbox:
-        from sandboxes.choose import open_sandbox
+    if ray is None:
+        async with Verifiers(lambda: _opened(choice, workers)) as here:
+            return await _stream(here, lambda: workers or os.cpu_count() or 1)
+    from mellum_eval.cli.finish import say
+    from mellum_eval.cluster import ClusterVerifiers
 
-        pool = await open_sandbox(choice, workers)  # type: ignore[arg-type]
-        if pool.notice:
-            typer.echo(f"mellum-eval: {pool.notice}", err=True)
-        return pool
+    async with ClusterVerifiers(ray, choice, workers, say=say) as cluster:
+        await cluster.ready()
+        return await _stream(cluster, lambda: cluster.workers or 1)
 
+
+async def _opened(choice: str, workers: int | None) -> Sandbox:
+    from mellum_eval.cli.finish import say
+    from sandboxes.choose import open_sandbox
+
+    pool = await open_sandbox(choice, workers)  # type: ignore[arg-type]
+    if pool.notice:
+        say(pool.notice)
+    return pool
+
+
+async def _stream(judges: Judges, workers: Callable[[], int]) -> _Counts:
     counts = _Counts()
     lines = _Lines(asyncio.get_running_loop())
     waiting: deque[asyncio.Task[_Answer]] = deque()
     arrival: asyncio.Task[bytes | None] | None = None
     number, ended = 0, False
-    async with Verifiers(open_sandbox) as verifiers:
-        try:
-            while waiting or not ended:
-                if not ended and len(waiting) < LOOK_AHEAD * workers:
-                    # Whichever comes first: another line, or the verdict that is next to be written.
-                    arrival = arrival or asyncio.create_task(lines.next())
-                    await asyncio.wait({arrival, *([waiting[0]] if waiting else [])}, return_when="FIRST_COMPLETED")
-                    if arrival.done():
-                        line, arrival = arrival.result(), None
-                        number += 1
-                        ended = line is None
-                        if line is not None and line.strip():
-                            waiting.append(asyncio.create_task(_one(verifiers, number, line)))
-                        continue
-                answer = await waiting.popleft()
-                counts.lines += 1
-                counts.infra += answer.infra
-                if answer.malformed:
-                    counts.malformed += 1
-                    counts.first = counts.first or answer.malformed
-                sys.stdout.write(answer.text + "\n")
-                sys.stdout.flush()
-        finally:
-            for task in (*waiting, *([arrival] if arrival else [])):
-                task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
+    try:
+        while waiting or not ended:
+            if not ended and len(waiting) < LOOK_AHEAD * workers():
+                # Whichever comes first: another line, or the verdict that is next to be written.
+                arrival = arrival or asyncio.create_task(lines.next())
+                await asyncio.wait({arrival, *([waiting[0]] if waiting else [])}, return_when="FIRST_COMPLETED")
+                if arrival.done():
+                    line, arrival = arrival.result(), None
+                    number += 1
+                    ended = line is None
+                    if line is not None and line.strip():
+                        waiting.append(asyncio.create_task(_one(judges, number, line)))
+                    continue
+            answer = await waiting.popleft()
+            counts.lines += 1
+            counts.infra += answer.infra
+            if answer.malformed:
+                counts.malformed += 1
+                counts.first = counts.first or answer.malformed
+            sys.stdout.write(answer.text + "\n")
+            sys.stdout.flush()
+    finally:
+        for task in (*waiting, *([arrival] if arrival else [])):
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
     return counts
 
 
@@ -123,7 +138,7 @@ class _Answer:
     infra: bool = False
 
 
-async def _one(verifiers: Verifiers, number: int, line: bytes) -> _Answer:
+async def _one(judges: Judges, number: int, line: bytes) -> _Answer:
     from sandboxes.job import JobError, parse_line
     from sandboxes.verdict import infra_error
 
@@ -134,7 +149,7 @@ async def _one(verifiers: Verifiers, number: int, line: bytes) -> _Answer:
     except JobError as error:
         message = f"line {number}: {error}"
         return _Answer(_text(infra_error(message), error.id), malformed=message)
-    verdict = await verifiers.verify_twice(job.check, job.answer)
+    verdict = await judges.verify_twice(job.check, job.answer)
     return _Answer(_text(verdict, job.id), infra=verdict.passed is None)
 
 

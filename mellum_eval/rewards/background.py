@@ -15,21 +15,21 @@ from typing import TypeVar
 
 from mellum_eval.rewards.options import Options
 from sandboxes.sandbox import Sandbox
-from sandboxes.verify import Verifiers
+from sandboxes.verify import Judges, Verifiers
 
 T = TypeVar("T")
-Work = Callable[[Verifiers], Awaitable[T]]
+Work = Callable[[Judges], Awaitable[T]]
 log = logging.getLogger(__name__)
 
 CLOSE_S = 30.0
 
 
 class Background:
-    """A daemon thread with an event loop, and verifiers by setting. Everything that is shared is touched only there."""
+    """A daemon thread with an event loop, and judges by setting. Everything that is shared is touched only there."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._verifiers: dict[tuple[str, int | None], Verifiers] = {}
+        self._judges: dict[tuple[str, int | None, str | None], Judges] = {}
         self._closing = False
         self._thread = threading.Thread(target=self._serve, name="mellum-eval-rewards", daemon=True)
         self._thread.start()
@@ -40,7 +40,7 @@ class Background:
         return self._thread.is_alive() and not self._closing
 
     def submit(self, options: Options, work: Work[T]) -> Future[T]:
-        """Have work done with the verifiers of these options.
+        """Have work done with the judges of these options.
 
         Raises:
             RuntimeError: Called from the thread itself, which would wait for itself.
@@ -64,19 +64,27 @@ class Background:
         self._loop.close()
 
     async def _do(self, options: Options, work: Work[T]) -> T:
-        key = (options.sandbox, options.workers)
-        if key not in self._verifiers:
-            self._verifiers[key] = Verifiers(lambda: _open(options))
-        return await work(self._verifiers[key])
+        key = (options.sandbox, options.workers, options.ray)
+        if key not in self._judges:
+            self._judges[key] = _judges(options)
+        return await work(self._judges[key])
 
     async def _end(self) -> None:
         rest = asyncio.all_tasks() - {asyncio.current_task()}
-        users, self._verifiers = list(self._verifiers.values()), {}
+        users, self._judges = list(self._judges.values()), {}
         # The pools first: their own tasks must live to clean up. What still waits for a worker gets an error by that.
-        await asyncio.gather(*(verifiers.close() for verifiers in users), return_exceptions=True)
+        await asyncio.gather(*(judges.close() for judges in users), return_exceptions=True)
         for task in rest:
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
+
+
+def _judges(options: Options) -> Judges:
+    if options.ray is None:
+        return Verifiers(lambda: _open(options))
+    from mellum_eval.cluster import ClusterVerifiers
+
+    return ClusterVerifiers(options.ray, options.sandbox, options.workers, say=lambda line: log.warning("%s", line))
 
 
 async def _open(options: Options) -> Sandbox:

@@ -24,6 +24,8 @@ class Options:
         sandbox: `auto` takes Docker where it can be had, else the `local` sandbox.
         workers: Judgements at the same time; the number of CPUs if not given. Rewards with the same sandbox and
             workers share one pool.
+        ray: Address of a Ray cluster whose nodes judge, `auto` for the one that this process or machine is part of;
+            `workers` are then those of each node. On this machine if not given.
         limits: Instead of every check's own limits: `Limits`, or their object of contract 3.
     """
 
@@ -31,6 +33,7 @@ class Options:
     allow_shared: bool = False
     sandbox: Choice = "auto"
     workers: int | None = None
+    ray: str | None = None
     limits: Limits | Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ from sandboxes.check import Answer, Check
 from sandboxes.errors import SandboxError, SandboxUnavailable
 from sandboxes.verdict import Verdict, infra_error
 from sandboxes.verifiers import NEEDS_SANDBOX
-from sandboxes.verify import Verifiers
+from sandboxes.verify import Judges
 
 FEEDBACK_CHARACTERS = 2000
 _DEFAULT = Options()
@@ -35,7 +35,7 @@ def judge(check: Any, completion: Any, options: Options = _DEFAULT) -> Verdict:
         ValueError: The check or the completion is malformed; names the field.
         SandboxUnavailable: There is no sandbox here; says how to mend that.
     """
-    return background.wait(options, lambda verifiers: judge_rows(verifiers, [(check, completion)], options))[0]
+    return background.wait(options, lambda judges: judge_rows(judges, [(check, completion)], options))[0]
 
 
 async def judge_async(check: Any, completion: Any, options: Options = _DEFAULT) -> Verdict:
@@ -47,8 +47,8 @@ async def judge_async(check: Any, completion: Any, options: Options = _DEFAULT) 
 def feedback(verdict: Verdict) -> str:
     """What went wrong, as text for the model's next attempt; empty where it passed or could not be judged.
 
-    It may hold the failing call and the expected value. So judge by a check that has only the tests which the prompt
-    showed anyway; from hidden ones a policy would learn the answers.
+    It may hold the failing call and the expected value. So give it the verdict on a check that has only the tests which
+    the prompt showed anyway, or let `attempt` do that; from hidden ones a policy would learn the answers.
     """
     if verdict.passed is not False:
         return ""
@@ -60,7 +60,7 @@ def feedback(verdict: Verdict) -> str:
     return printable("\n".join(lines))[:FEEDBACK_CHARACTERS]
 
 
-async def judge_rows(verifiers: Verifiers, rows: Sequence[tuple[Any, Any]], options: Options) -> list[Verdict]:
+async def judge_rows(judges: Judges, rows: Sequence[tuple[Any, Any]], options: Options) -> list[Verdict]:
     """Judge pairs of check and completion, all at the same time. All are read before any is judged."""
     parsed: list[tuple[Check, Answer | Verdict]] = []
     for number, (given, completion) in enumerate(rows):
@@ -69,13 +69,13 @@ async def judge_rows(verifiers: Verifiers, rows: Sequence[tuple[Any, Any]], opti
         await asyncio.sleep(0)  # a big table must not stop the clock of what is being judged for others
     if any(check.kind in NEEDS_SANDBOX and not isinstance(answer, Verdict) for check, answer in parsed):
         try:
-            await verifiers.ready()
+            await judges.ready()
         except SandboxUnavailable:
             raise
         except SandboxError as error:
             background.log.warning("the sandbox does not start: %s", error)
             return [a if isinstance(a, Verdict) else infra_error(str(error)) for _, a in parsed]
-    work = [asyncio.ensure_future(_one(verifiers, check, answer)) for check, answer in parsed]
+    work = [asyncio.ensure_future(_one(judges, check, answer)) for check, answer in parsed]
     try:
         verdicts = await asyncio.gather(*work)
     except BaseException:
@@ -88,7 +88,7 @@ async def judge_rows(verifiers: Verifiers, rows: Sequence[tuple[Any, Any]], opti
     return list(verdicts)
 
 
-async def _one(verifiers: Verifiers, check: Check, answer: Answer | Verdict) -> Verdict:
+async def _one(judges: Judges, check: Check, answer: Answer | Verdict) -> Verdict:
     if isinstance(answer, Verdict):
         return answer
-    return await verifiers.verify_twice(check, answer)
+    return await judges.verify_twice(check, answer)

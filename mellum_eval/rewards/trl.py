@@ -37,7 +37,7 @@ class Reward:
             SandboxUnavailable: There is no sandbox here; says how to mend that.
         """
         rows = _rows(prompts, completions, columns)
-        verdicts = background.wait(self.options, lambda verifiers: judge_rows(verifiers, rows, self.options))
+        verdicts = background.wait(self.options, lambda judges: judge_rows(judges, rows, self.options))
         return _scores(self.options, verdicts, columns)
 
 

@@ -55,7 +55,7 @@ def compute_scores(
     if len(solution_strs) != len(ground_truths):
         raise ValueError(f"ground_truths: {len(ground_truths)} are given for {len(solution_strs)} solutions")
     rows = list(zip(ground_truths, solution_strs, strict=True))
-    return _scores(background.wait(chosen, lambda verifiers: judge_rows(verifiers, rows, chosen)))
+    return _scores(background.wait(chosen, lambda judges: judge_rows(judges, rows, chosen)))
 
 
 def _scores(verdicts: list[Verdict]) -> list[float]:

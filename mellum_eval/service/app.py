@@ -1,4 +1,4 @@
-"""The routes, over a sandbox that somebody else opened and will close."""
+"""The routes, over judges that somebody else opened and will close."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -19,16 +19,59 @@ from mellum_eval.service.gate import Disconnected, Queue, admit, body_of, unless
 from mellum_eval.service.openapi import describe
 from mellum_eval.service.settings import Refused, Settings
 from mellum_eval.terminal import printable
+from sandboxes.check import Answer, Check
 from sandboxes.errors import SandboxError
 from sandboxes.job import Job, JobError, parse_job
 from sandboxes.sandbox import Sandbox
-from sandboxes.verdict import Verdict
+from sandboxes.verdict import Verdict, infra_error
 from sandboxes.verify import Verifiers
 
 HEALTH_S = 10.0
 """How long a look at the sandbox's health is good for: it costs a session."""
 LOOK_S = 60.0
 Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Judges(Protocol):
+    """What stands behind the routes: one sandbox here, or the nodes of a cluster."""
+
+    @property
+    def engine(self) -> str:
+        """`docker` or `local`."""
+        ...
+
+    async def verify_twice(self, check: Check, answer: Answer) -> Verdict:
+        """The verdict on an answer, for `/verify`."""
+        ...
+
+    async def run_code(self, request: fusion.RunCodeRequest) -> fusion.RunCodeResponse:
+        """How a program went, for `/run_code`."""
+        ...
+
+    async def healthy(self) -> bool:
+        """Whether a known-good job works now, for `/health`."""
+        ...
+
+
+class Here(Verifiers):
+    """One sandbox, which somebody else opened and will close."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        super().__init__(sandbox=sandbox)
+        self._here = sandbox
+
+    @property
+    def engine(self) -> str:
+        """The sandbox's."""
+        return self._here.engine
+
+    async def run_code(self, request: fusion.RunCodeRequest) -> fusion.RunCodeResponse:
+        """Run a program in it."""
+        return await fusion.run(self._here, request)
+
+    async def healthy(self) -> bool:
+        """Whether it works."""
+        return await self._here.healthy()
 
 
 class Service:
@@ -38,11 +81,10 @@ class Service:
         queue: Set its `draining` to take no more jobs.
     """
 
-    def __init__(self, sandbox: Sandbox, settings: Settings) -> None:
+    def __init__(self, judges: Judges, settings: Settings) -> None:
         self.settings = settings
         self.queue = Queue(settings)
-        self._sandbox = sandbox
-        self._verifiers = Verifiers(sandbox=sandbox)
+        self._judges = judges
         self._description = describe(settings)
         self._healthy = True  # it has just started
         self._looked = time.monotonic()
@@ -83,20 +125,24 @@ class Service:
         data = await body_of(request, self.settings)
         many = isinstance(data, list)
         with self.queue.places(len(data) if many else 1):
-            jobs = [
-                await self._job(item, number if many else None) for number, item in enumerate(data if many else [data])
-            ]
+            jobs = [await self._job(item) for item in (data if many else [data])]
             verdicts = await unless_disconnected(request, self._judge(jobs))
         lines = [verdict.as_line(job.id) for job, verdict in zip(jobs, verdicts, strict=True)]
-        return _json(lines if many else lines[0])
+        if many:
+            for number, (job, line) in enumerate(zip(jobs, lines, strict=True)):
+                if isinstance(job, JobError):
+                    line["message"] = f"[{number}].{line['message']}"
+            return _json(lines)
+        # A lone job is refused by the status too, for clients that look at nothing else; of a list the rest goes on.
+        return _json(lines[0], 422 if isinstance(jobs[0], JobError) else 200)
 
-    async def _job(self, data: Any, number: int | None) -> Job:
-        where = "" if number is None else f"[{number}]."
+    async def _job(self, data: Any) -> Job | JobError:
+        """The job, or what is wrong with it."""
+        await asyncio.sleep(0)  # parsing a long list must not hold up the others
         try:
             job = parse_job(data)
         except JobError as error:
-            field, colon, _ = str(error).partition(": ")
-            raise Refused(422, f"{where}{error}", field=f"{where}{field}" if colon else None) from None
+            return error
         limits, most = job.check.limits, self.settings
         for name, asked, given in (
             ("cpu_s", limits.cpu_s, most.max_cpu_s),
@@ -104,24 +150,27 @@ class Service:
             ("memory_mb", limits.memory_mb, most.max_memory_mb),
         ):
             if asked > given:
-                field = f"{where}limits.{name}"
-                raise Refused(422, f"{field}: at most {given:g} is given here", field=field)
-        await asyncio.sleep(0)  # parsing a long list must not hold up the others
+                return JobError(f"limits.{name}: at most {given:g} is given here", job.id)
         return job
 
-    async def _judge(self, jobs: list[Job]) -> list[Verdict]:
-        work = [asyncio.ensure_future(self._verifiers.verify_twice(job.check, job.answer)) for job in jobs]
+    async def _judge(self, jobs: list[Job | JobError]) -> list[Verdict]:
+        work = [asyncio.ensure_future(self._verdict(job)) for job in jobs]
         try:
             return list(await asyncio.gather(*work))
         finally:
             for task in work:
                 task.cancel()
 
+    async def _verdict(self, job: Job | JobError) -> Verdict:
+        if isinstance(job, JobError):
+            return infra_error(printable(str(job)))
+        return await self._judges.verify_twice(job.check, job.answer)
+
     async def _run_code(self, request: Request) -> Response:
         wanted = fusion.parse(await body_of(request, self.settings), self.settings)
         # 504 and no other status makes verl's client try again; anything else it takes for a wrong answer.
         with self.queue.places(1, full=504):
-            reply = await unless_disconnected(request, fusion.run(self._sandbox, wanted))
+            reply = await unless_disconnected(request, self._judges.run_code(wanted))
         return _json(reply.model_dump(mode="json"))
 
     async def _health(self, request: Request) -> Response:
@@ -132,7 +181,7 @@ class Service:
         facts = {
             "status": status,
             "version": __version__,
-            "engine": self._sandbox.engine,
+            "engine": self._judges.engine,
             "jobs": self.queue.held,
             "queue": self.queue.size,
         }
@@ -141,7 +190,7 @@ class Service:
     async def _look(self) -> None:
         try:
             async with asyncio.timeout(LOOK_S):
-                self._healthy = await self._sandbox.healthy()
+                self._healthy = await self._judges.healthy()
         except TimeoutError:
             self._healthy = self.queue.held > 0  # all workers are taken, which is no illness
         finally:

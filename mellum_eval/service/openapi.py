@@ -58,6 +58,7 @@ def describe(settings: Settings) -> dict[str, Any]:
                     },
                     {"anyOf": [verdict, {"type": "array", "items": verdict}]},
                     429,
+                    verdict,
                 )
             },
             "/run_code": {
@@ -66,6 +67,7 @@ def describe(settings: Settings) -> dict[str, Any]:
                     {"$ref": "#/components/schemas/RunCodeRequest"},
                     {"$ref": "#/components/schemas/RunCodeResponse"},
                     504,
+                    {"$ref": "#/components/schemas/Error"},
                 )
             },
             "/health": {
@@ -85,7 +87,7 @@ def describe(settings: Settings) -> dict[str, Any]:
     return document
 
 
-def _operation(summary: str, request: Any, reply: Any, full: int) -> dict[str, Any]:
+def _operation(summary: str, request: Any, reply: Any, full: int, malformed: Any) -> dict[str, Any]:
     errors = {
         400: "not JSON",
         401: "no token, or a wrong one",
@@ -93,7 +95,6 @@ def _operation(summary: str, request: Any, reply: Any, full: int) -> dict[str, A
         408: "the body came too slowly",
         413: "too long, or too many jobs",
         415: "not application/json",
-        422: "names the field that is wrong",
         full: "the queue is full; see Retry-After",
         503: "shutting down, or no sandbox; see Retry-After",
     }
@@ -107,6 +108,7 @@ def _operation(summary: str, request: Any, reply: Any, full: int) -> dict[str, A
                 str(status): _reply({"$ref": "#/components/schemas/Error"}, text)
                 for status, text in sorted(errors.items())
             },
+            "422": _reply(malformed, "names the field that is wrong"),
         },
     }
 
@@ -135,7 +137,7 @@ def _verdict() -> dict[str, Any]:
     number = {"type": "number", "minimum": 0}
     count = {"type": "integer", "minimum": 0}
     properties: dict[str, Any] = {
-        "id": {"type": "string"},
+        "id": {"type": ["string", "null"]},
         "outcome": {"enum": [str(outcome) for outcome in Outcome]},
         "score": {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "null"}]},
         "passed": {"type": ["boolean", "null"]},

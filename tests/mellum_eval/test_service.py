@@ -70,19 +70,27 @@ def test_a_list_gets_a_list_in_order(client: httpx.Client) -> None:
         ({**RIGHT, "id": 3}, "id"),
         ({**RIGHT, "kind": "nonsense"}, "kind"),
         ({**RIGHT, "calls": 3}, "calls"),
-        ([RIGHT, {**RIGHT, "code": None}], "[1].code"),
         ({**RIGHT, "limits": {"cpu_s": 1000}}, "limits.cpu_s"),
         ({**RIGHT, "limits": {"memory_mb": 65536}}, "limits.memory_mb"),
-        ([{**RIGHT, "limits": {"cpu_s": -1}}], "[0].limits.cpu_s"),
-        (3, None),
+        (3, "a JSON object is wanted"),
     ],
 )
-def test_what_is_no_job_is_422_and_names_the_field(client: httpx.Client, body: Any, field: str | None) -> None:
+def test_what_is_no_job_is_422_with_an_answer_line_that_names_the_field(
+    client: httpx.Client, body: Any, field: str
+) -> None:
     reply = client.post("/verify", json=body)
     assert reply.status_code == 422
-    assert reply.json()["error"].get("field") == field
-    if field:
-        assert reply.json()["error"]["message"].startswith(field)
+    answer = reply.json()
+    assert (answer["outcome"], answer["score"], answer["passed"]) == ("infra_error", None, None)
+    assert answer["id"] == (body.get("id") if isinstance(body, dict) and body.get("id") != 3 else None)
+    assert answer["message"].startswith(field)
+
+
+def test_in_a_list_the_rest_goes_on(client: httpx.Client) -> None:
+    reply = client.post("/verify", json=[RIGHT, {**RIGHT, "code": None}, {**RIGHT, "limits": {"cpu_s": -1}}, WRONG])
+    assert reply.status_code == 200
+    assert [answer["score"] for answer in reply.json()] == [1.0, None, None, 0.5]
+    assert [answer["message"].partition(": ")[0] for answer in reply.json()[1:3]] == ["[1].code", "[2].limits.cpu_s"]
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000, b'{"id": "\xed\xa0\x80"}'])

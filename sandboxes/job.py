@@ -105,6 +105,8 @@ def _first(error: ValidationError) -> str:
     if first["type"] == "union_tag_invalid":
         return f"kind: unknown; the kinds are {first['ctx']['expected_tags']}"
     path = ".".join(str(part) for part in first["loc"][1:])
+    if first["type"] == "string_unicode" and not path:
+        return "a field's name is not Unicode text"
     message = first["msg"].removeprefix("Value error, ")
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     text = {"missing": "required", "extra_forbidden": "no such field in this kind"}.get(first["type"], message)

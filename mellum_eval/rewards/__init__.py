@@ -12,13 +12,17 @@ from mellum_eval.rewards.background import close
 from mellum_eval.rewards.options import NotJudged, Options
 from mellum_eval.rewards.plain import feedback, judge, judge_async
 from mellum_eval.rewards.trl import AsyncReward, Reward, make_reward, make_reward_async, reward, reward_async
+from mellum_eval.rewards.turns import Attempt, attempt, attempt_async
 from mellum_eval.rewards.verl import compute_score, compute_score_async, compute_scores
 
 __all__ = [
     "AsyncReward",
+    "Attempt",
     "NotJudged",
     "Options",
     "Reward",
+    "attempt",
+    "attempt_async",
     "close",
     "compute_score",
     "compute_score_async",

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
+from sandboxes.splitting import shared_because
 from sandboxes.test_cases import discover, runs_unittest
 
 Answer: TypeAlias = str | list[dict[str, Any]]
@@ -119,6 +120,11 @@ class UnittestCheck(_Check):
     def _has_tests(cls, test: str) -> str:
         discover(test)
         return test
+
+    @property
+    def shared(self) -> bool:
+        """Whether candidate and tests must share a process."""
+        return shared_because(self.test) is not None
 
 
 class ProgramCheck(_Check):

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import ast
 import builtins
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 from sandboxes.runtime.codec import CodecError, encode
+from sandboxes.test_cases import Cases
 
 MAX_CALLS = 2000
 
@@ -53,6 +55,31 @@ def of_asserts(tests: tuple[str, ...], setup: str) -> tuple[tuple[bytes, ...], .
     return tuple(found)
 
 
+@lru_cache(maxsize=2048)
+def of_unittest(test: str, cases: Cases, candidate: str) -> tuple[tuple[bytes, ...], ...]:
+    """Requests of a test case's form, for each test; none where something else than its lines calls the candidate."""
+    tree = _parsed(test)
+    classes = {} if tree is None else {n.name: n for n in tree.body if isinstance(n, ast.ClassDef)}
+    names = {candidate: candidate}
+    found = []
+    for name, methods in cases:
+        own = {n.name: n for n in classes[name].body if isinstance(n, ast.FunctionDef)} if name in classes else {}
+        fixtures = [node for key, node in own.items() if not key.startswith("test")]
+        quiet = not any(_mentions(node, names) for node in fixtures)
+        for method in methods:
+            plain = quiet and method in own and not own[method].decorator_list
+            found.append(tuple(_requests(own[method].body, names)) if plain else ())
+    return tuple(found)
+
+
+def grouped(
+    groups: Sequence[Sequence[bytes]], records: Sequence[tuple[bytes, bytes]]
+) -> list[list[tuple[bytes, bytes, bytes]]]:
+    """Each group's requests with the records that answer them; fewer where there are no more records."""
+    pairs = iter(zip((raw for group in groups for raw in group), records, strict=False))
+    return [[(raw, *record) for _, (raw, record) in zip(group, pairs, strict=False)] for group in groups]
+
+
 def _parsed(text: str) -> ast.Module | None:
     try:
         return ast.parse(text)
@@ -72,6 +99,10 @@ def _requests(body: list[ast.stmt], names: dict[str, str]) -> list[bytes]:
                 case ast.Assert(test=expression, msg=None) | ast.Expr(value=expression):
                     _walk(expression, names, found)
                 case ast.Assert(test=expression, msg=message) if message is not None and not _mentions(message, names):
+                    _walk(expression, names, found)
+                case ast.With(items=items, body=[ast.Expr(value=expression) | ast.Assign(value=expression)]) if not any(
+                    _mentions(item, names) for item in items
+                ):
                     _walk(expression, names, found)
                 case ast.Assign(value=expression, targets=targets) if not any(_mentions(t, names) for t in targets):
                     _walk(expression, names, found)

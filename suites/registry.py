@@ -62,6 +62,13 @@ _ENTRIES = (
         "378 short Python tasks, EvalPlus's base and plus tests",
         ("base", "noextreme"),
     ),
+    Entry(
+        "bigcodebench",
+        "suites.code.bigcodebench:BigCodeBench",
+        "code",
+        "1,140 Python functions that use libraries, judged by their unittest test cases",
+        ("complete", "instruct", "hard", "hard_instruct"),
+    ),
     Entry("gsm8k", "suites.math.gsm8k:Gsm8k", "math", "1,319 grade-school word problems"),
     Entry("math500", "suites.math.math500:Math500", "math", "500 competition problems of MATH, seven subjects"),
     Entry(

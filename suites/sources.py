@@ -195,6 +195,11 @@ def read_jsonl(source: DataSource) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
+def read_json(source: DataSource) -> Any:
+    """The value of a file that is one JSON document, gzipped or not."""
+    return json.loads("".join(_text(source)))
+
+
 def read_csv(source: DataSource) -> Iterator[dict[str, str]]:
     """The rows of a CSV file with a header line, gzipped or not."""
     yield from csv.DictReader(_text(source))

@@ -30,4 +30,9 @@ def compile_test(source: str, filename: str) -> CodeType:
     Raises:
         SyntaxError, ValueError: It is no Python.
     """
-    return compile(_Marker().visit(ast.parse(source, filename)), filename, "exec", dont_inherit=True)
+    return compile_marked(ast.parse(source, filename), filename)
+
+
+def compile_marked(tree: ast.Module, filename: str) -> CodeType:
+    """`compile_test` for what is parsed already; changes the tree."""
+    return compile(_Marker().visit(tree), filename, "exec", dont_inherit=True)

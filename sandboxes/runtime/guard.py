@@ -26,12 +26,22 @@ _CHANGING = frozenset({"sys", "warnings", "builtins", "__main__"})
 """Modules whose own functions change names in them."""
 
 
-def refuse_rewriting() -> None:
-    """From here on this process cannot trace, list its objects, read its memory or change a function's code."""
-    refused, text, integer = _REFUSED, str, int
+def refuse_rewriting(ours: tuple[str, ...]) -> None:
+    """From here on this process cannot be traced, list its objects, read its memory or change our functions' code.
+
+    Args:
+        ours: What the file names of protected code begin with.
+    """
 
     def hook(
-        event: str, args: tuple[Any, ...], refused: Any = refused, text: Any = text, kind: Any = type, raw: Any = bytes
+        event: str,
+        args: tuple[Any, ...],
+        refused: Any = _REFUSED,
+        kind: Any = type,
+        text: Any = str,
+        raw: Any = bytes,
+        function: Any = FunctionType,
+        ours: Any = ours,
     ) -> None:
         if event in refused:
             raise RuntimeError("not while tests run in this process: " + event)
@@ -42,11 +52,11 @@ def refuse_rewriting() -> None:
             if kind(path) is text and path.startswith("/proc/") and path.endswith(("/mem", "/maps", "/smaps")):
                 raise RuntimeError("not while tests run in this process: " + path)
         elif event == "object.__setattr__" and args[1] == "__code__":
-            raise RuntimeError("not while tests run in this process: to change a function's code")
+            if kind(args[0]) is function and args[0].__code__.co_filename.startswith(ours):
+                raise RuntimeError("not while tests run in this process: to change this function's code")
         elif event == "ctypes.dlsym" and kind(args[1]) is text and args[1].lstrip("_").startswith("Py"):
             raise RuntimeError("not while tests run in this process: " + args[1])
 
-    del integer
     sys.addaudithook(hook)
 
 

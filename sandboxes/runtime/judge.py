@@ -2,9 +2,10 @@
 
 Jobs, as tuples: `("compare", rule, atol, [(arguments, expected, also, result), …])`;
 `("check", test, prelude, entry_point, answered, alive)`; `("asserts", tests, setup, [answered, …], alive)`;
-`("math", payload)`. `answered` lists requests that were already put to the candidate, each with its record; what else
-the test asks is sent as `Q` request, to which the harness answers `R` record or, where the arena has ended, `X`. The
-verdict is `V` and an encoded value. The harness decodes that with caps: the judge has touched hostile values too.
+`("unittest", test, cases, [answered, …], alive)`; `("math", payload)`. `answered` lists requests that were already put
+to the candidate, each with its record; what else the test asks is sent as `Q` request, to which the harness answers `R`
+record or, where the arena has ended, `X`. The verdict is `V` and an encoded value. The harness decodes that with caps:
+the judge has touched hostile values too.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from collections.abc import Iterator
 from types import BuiltinFunctionType, ModuleType
 from typing import Any
 
-from sandboxes.runtime import wire
+from sandboxes.runtime import testcode, testrun, wire
 from sandboxes.runtime.codec import CodecError, decode, encode, loads
-from sandboxes.runtime.effects import MARK, compile_test
+from sandboxes.runtime.effects import MARK, compile_marked, compile_test
 from sandboxes.runtime.handles import Handle, Proxy, State, Stop, call_for_effect, exception, name_of, number_of
 from sandboxes.runtime.settle import settle
 
@@ -30,8 +31,9 @@ SEED = 20241
 
 
 def warm() -> None:
-    """Room for values as deep as the codec takes them, and math-verify, which takes a second to load, where it is."""
+    """Room for values as deep as the codec takes them, and what takes long to load: math-verify, where it is."""
     sys.setrecursionlimit(20_000)
+    importlib.import_module("unittest")
     if importlib.util.find_spec("math_verify") is not None:
         importlib.import_module("sandboxes.runtime.judge_math").warm()
 
@@ -51,6 +53,8 @@ def serve(inbox: int, outbox: int) -> None:
         verdict = _check(Caller(inbox, outbox), *fields)
     elif kind == "asserts":
         verdict = _asserts(Caller(inbox, outbox), *fields)
+    elif kind == "unittest":
+        verdict = _unittest(Caller(inbox, outbox), *fields)
     elif kind == "math":
         verdict = importlib.import_module("sandboxes.runtime.judge_math").judge_math(*fields)
     else:
@@ -237,7 +241,9 @@ def _run(caller: Caller, filename: str, function: Any, *args: Any) -> tuple[str,
         if caller.state.kind:
             pass
         elif hasattr(error, "__mellum_crossed__"):
-            return "raised", f"{type(error).__name__}: {str(error)[:300]}", line
+            place = getattr(error, "__mellum_line__", 0)
+            text = f"{type(error).__name__}: {str(error)[:300]}" + (f" (line {place})" if place else "")
+            return "raised", text, line
         elif isinstance(error, MemoryError):
             return ("tampered" if caller.seen else "broken"), "the judge ran out of memory on the values", line
         elif isinstance(error, (ImportError, NameError)) and not before and not caller.seen:
@@ -296,4 +302,29 @@ def _asserts(
     for code, known in zip(codes, answered):
         caller.begin(known)
         verdicts.append(_run(caller, "test.py", exec, code, dict(space)))
+    return verdicts
+
+
+def _unittest(
+    caller: Caller, test: str, cases: tuple[tuple[str, tuple[str, ...]], ...], answered: list[list[Any]], alive: bool
+) -> list[tuple[str, str, int]]:
+    caller.alive = alive
+    space = _namespace(_Names(caller, caller.state))
+    caller.begin([])
+    total = sum(len(methods) for _, methods in cases)
+    try:
+        code = compile_marked(testcode.parse(test), testcode.TEST_FILE)
+    except (SyntaxError, ValueError) as error:
+        return [_broken(error)] * total
+    ready = _run(caller, testcode.TEST_FILE, exec, code, space)
+    if ready[0] != "passed":
+        return [ready] * total
+    try:
+        found = testrun.classes(space, cases)
+    except (KeyError, AttributeError) as error:
+        return [_broken(error)] * total
+    verdicts = []
+    for (_, run), known in zip(testrun.fixtured(space, found), answered):
+        caller.begin(known)
+        verdicts.append(_run(caller, testcode.TEST_FILE, run))
     return verdicts

@@ -23,9 +23,10 @@ from os import _exit, close, getpid, write
 from types import CodeType, ModuleType
 from typing import Any, NoReturn
 
-from sandboxes.runtime import testcode, wire
+from sandboxes.runtime import testcode, testrun, wire
 from sandboxes.runtime.candidate import LoadError, describe, load
 from sandboxes.runtime.guard import Seal, refuse_rewriting
+from sandboxes.runtime.testrun import Test
 
 __builtins__ = dict(vars(builtins))  # type: ignore[assignment]  # ours alone: a candidate may replace names
 
@@ -34,7 +35,6 @@ SEED = 20241
 _PRIVATE = ("unittest", "unittest.case", "unittest.mock", "unittest.async_case", "unittest.util")
 
 Kept = dict[str, ModuleType]
-Test = tuple[str, Callable[[], object]]
 
 
 def serve(job: tuple[Any, ...], inbox: int, outbox: int) -> NoReturn:
@@ -58,7 +58,7 @@ def serve(job: tuple[Any, ...], inbox: int, outbox: int) -> NoReturn:
     if message is None:
         _exit(1)
     solution = message.decode("utf-8", "surrogatepass")
-    tests = _tests(kind, solution, code, cases, names, seal, outbox)
+    tests = _tests(kind, solution, code, cases, names, seal, _folder(unittest), outbox)
     attempt = _attempt(outbox, seal)
     head = wire.LENGTH.pack(1 + SECRET_BYTES + (sum(len(methods) for _, methods in cases) or 1)) + b"T"
     random.seed(SEED)
@@ -103,6 +103,10 @@ def _imports(tree: ast.Module) -> Kept:
             del sys.modules[name]
     sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__name__ != "Shipped"]
     return kept
+
+
+def _folder(module: ModuleType) -> str:
+    return str(module.__file__).rpartition("/")[0] + "/"
 
 
 def _assertions(case: ModuleType) -> dict[str, Any]:
@@ -173,90 +177,31 @@ def _attempt(outbox: int, seal: Seal) -> Callable[[Test], int]:
 
 
 def _tests(
-    kind: str, solution: str, code: CodeType, cases: Any, names: _Names, seal: Seal, outbox: int
+    kind: str, solution: str, code: CodeType, cases: Any, names: _Names, seal: Seal, ours: str, outbox: int
 ) -> Iterator[Test]:
     """Load the candidate, then the tests, and give out one after the other."""
-    refuse_rewriting()
+    refuse_rewriting(("<sandboxes", testcode.TEST_FILE, ours))
     try:
         names.module = load(solution, "__main__" if kind == "tested" else "solution")
     except LoadError as error:
         wire.send(outbox, b"X" + error.args[0])
         _exit(0)
-    module = ModuleType("__main__" if kind == "tested" else "test")
+    # By the candidate's name: a test that patches `__name__ + ".helper"` means the one module that both are elsewhere.
+    module = ModuleType(names.module.__name__)
     space = module.__dict__
     space["__builtins__"] = names
     if kind == "tested":
         yield "tests", lambda: exec(code, space)
         return
-    sys.modules["test"] = module
     try:
         exec(code, space)
-        classes = [(space[name], methods) for name, methods in cases]
-        functions = [(cls, methods, [getattr(cls, method) for method in methods]) for cls, methods in classes]
-        for cls, _ in classes:
+        classes = testrun.classes(space, cases)
+        for cls, _, _ in classes:
             seal.add(cls.__name__, cls.__dict__)
     except BaseException as error:
         failed = error
         for _, methods in cases:
             for method in methods:
-                yield method, _raiser(failed)
+                yield method, testrun.raiser(failed)
         return
-    yield from _fixtured(space, functions)
-
-
-def _raiser(error: BaseException) -> Callable[[], object]:
-    def fail() -> object:
-        raise error
-
-    return fail
-
-
-def _fixtured(space: dict[str, Any], functions: list[Any]) -> Iterator[Test]:
-    """Each test, with what stands around it: the fixtures of modules and classes are the first and last test's."""
-    before: list[Callable[[], object]] = [space["setUpModule"]] if "setUpModule" in space else []
-    for number, (cls, methods, bodies) in enumerate(functions):
-        before.append(cls.setUpClass)
-        last_class = number == len(functions) - 1
-        for at, (method, body) in enumerate(zip(methods, bodies)):
-            after: list[Callable[[], object]] = []
-            if at == len(methods) - 1:
-                after = [cls.tearDownClass, cls.doClassCleanups]
-                if last_class and "tearDownModule" in space:
-                    after.append(space["tearDownModule"])
-            # What has not been set up stays to be done, and fails the next test too.
-            yield f"{cls.__name__}.{method}", _one(cls, method, body, before, after)
-
-
-def _one(
-    cls: Any, method: str, body: Any, before: list[Callable[[], object]], after: list[Callable[[], object]]
-) -> Callable[[], object]:
-    def run() -> None:
-        if getattr(cls, "__unittest_skip__", False) or getattr(cls, "__unittest_expecting_failure__", False):
-            raise AssertionError("skipped or expected to fail")
-        while before:
-            before[0]()
-            del before[0]
-        try:
-            case = cls(method)
-            if getattr(body, "__unittest_expecting_failure__", False):
-                raise AssertionError("expected to fail")
-            ready = getattr(case, "_setupAsyncioRunner", None)
-            if ready is not None:
-                ready()
-            try:
-                case._callSetUp()
-                try:
-                    case._callTestMethod(body.__get__(case))
-                finally:
-                    case._callTearDown()
-            finally:
-                clean = case.doCleanups()
-                if ready is not None:
-                    case._tearDownAsyncioRunner()
-            if not clean:
-                raise AssertionError("a cleanup failed")
-        finally:
-            for step in after:
-                step()
-
-    return run
+    yield from testrun.fixtured(space, classes)

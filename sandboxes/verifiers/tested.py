@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sandboxes import prefetch
-from sandboxes.check import Answer, AssertsCheck, CheckCheck
+from sandboxes.check import Answer, AssertsCheck, CheckCheck, Limits
 from sandboxes.endings import breach, not_loaded, one_line, unanswered
 from sandboxes.runtime import wire
 from sandboxes.runtime.codec import encode
@@ -26,7 +26,9 @@ Line = tuple[str, str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class _Test:
+class Tests:
+    """What the judge is to run."""
+
     entry_point: str
     requests: Sequence[bytes]
     job: Callable[[list[Record], bool], tuple[Any, ...]]
@@ -34,6 +36,8 @@ class _Test:
     count: int
     sources: Sequence[str]
     """Source of each test, to name the line that failed in the evidence."""
+    names: Sequence[str] = ()
+    """What to call each test; `test N` if not given."""
 
 
 class CheckVerifier:
@@ -50,8 +54,10 @@ class CheckVerifier:
             answered = [(raw, *record) for raw, record in zip(requests, records, strict=False)]
             return ("check", check.test, check.prelude, check.entry_point, answered, alive)
 
-        test = _Test(check.entry_point, requests, job, 1, [check.test])
-        return await verdict_of(self._sandbox, "split", lambda: _attempt(self._sandbox, check, test, str(answer)))
+        test = Tests(check.entry_point, requests, job, 1, [check.test])
+        return await verdict_of(
+            self._sandbox, "split", lambda: judge_apart(self._sandbox, check.limits, test, str(answer))
+        )
 
 
 class AssertsVerifier:
@@ -66,18 +72,23 @@ class AssertsVerifier:
         requests = [raw for group in groups for raw in group]
 
         def job(records: list[Record], alive: bool) -> tuple[Any, ...]:
-            pairs = iter(zip(requests, records, strict=False))
-            answered = [[(raw, *record) for _, (raw, record) in zip(group, pairs, strict=False)] for group in groups]
-            return ("asserts", check.tests, check.setup, answered, alive)
+            return ("asserts", check.tests, check.setup, prefetch.grouped(groups, records), alive)
 
-        test = _Test("", requests, job, len(check.tests), check.tests)
-        return await verdict_of(self._sandbox, "split", lambda: _attempt(self._sandbox, check, test, str(answer)))
+        test = Tests("", requests, job, len(check.tests), check.tests)
+        return await verdict_of(
+            self._sandbox, "split", lambda: judge_apart(self._sandbox, check.limits, test, str(answer))
+        )
 
 
-async def _attempt(sandbox: Sandbox, check: CheckCheck | AssertsCheck, test: _Test, code: str) -> Verdict:
+async def judge_apart(sandbox: Sandbox, limits: Limits, test: Tests, code: str) -> Verdict:
+    """Run tests in the judge and the candidate in the arena.
+
+    Raises:
+        ContainerLost: One of them went away.
+    """
     whole: tuple[Outcome, str] | None = None
     lines: list[Line] = []
-    async with sandbox.session(Role.ARENA, check.limits) as arena:
+    async with sandbox.session(Role.ARENA, limits) as arena:
         await arena.send(encode(("session", code, test.entry_point, list(test.requests))))
         records, whole = await _answers(arena, len(test.requests))
         if whole is None:
@@ -113,7 +124,7 @@ async def _answers(arena: Session, wanted: int) -> tuple[list[Record], tuple[Out
     return records, None
 
 
-async def _tests(sandbox: Sandbox, arena: Session, test: _Test, records: list[Record], alive: bool) -> list[Line]:
+async def _tests(sandbox: Sandbox, arena: Session, test: Tests, records: list[Record], alive: bool) -> list[Line]:
     """Let the judge run the tests, and put to the candidate what it asks."""
     async with sandbox.session(Role.JUDGE, JUDGE_LIMITS) as judge:
         await judge.send(encode(test.job(records, alive)))
@@ -140,7 +151,7 @@ _OUTCOMES = {
 
 
 def _verdict(
-    sandbox: Sandbox, test: _Test, lines: list[Line], whole: tuple[Outcome, str] | None, ending: Ending
+    sandbox: Sandbox, test: Tests, lines: list[Line], whole: tuple[Outcome, str] | None, ending: Ending
 ) -> Verdict:
     passed = sum(kind == "passed" for kind, _, _ in lines)
     first = next((i for i, line in enumerate(lines) if line[0] != "passed"), None)
@@ -156,7 +167,7 @@ def _verdict(
         else:
             outcome, message = _OUTCOMES.get(kind, Outcome.TAMPERED), text
         if test.count > 1:
-            message = f"test {first}: {message}"
+            message = f"{test.names[first] if test.names else f'test {first}'}: {message}"
         source = test.sources[first].splitlines()
         if 0 < number <= len(source):
             evidence = {"test": first, "line": number, "source": source[number - 1].strip()[:500]}

@@ -114,6 +114,14 @@ class Board:
         return [column for _, columns in self.groups for column in columns]
 
     @property
+    def published_tables(self) -> list[tuple[str, list[PublishedRow]]]:
+        """Published rows by the table they stand in."""
+        tables: dict[str, list[PublishedRow]] = {}
+        for row in self.published:
+            tables.setdefault(f"{row.baseline.title}: {row.table.title}", []).append(row)
+        return list(tables.items())
+
+    @property
     def partial(self) -> bool:
         """Whether anything is missing that was asked for."""
         return any(row.run.partial for row in self.rows) or any(notice.bad for notice in self.notices)

@@ -14,7 +14,10 @@ from markupsafe import Markup, escape
 
 from mellum_eval import __version__
 from mellum_eval.terminal import printable
+from reports import svg
 from reports.board import OUTCOMES, Board, in_order
+from reports.breakdown import breakdown, over_seeds, part_name
+from reports.plots import plots
 from reports.text import script_json
 
 
@@ -30,6 +33,7 @@ def render_html(board: Board, samples: Sequence[Mapping[str, Any]]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["breakable"] = _breakable
+    drawn = [(plot, svg.draw(plot.spec, plot.label)) for plot in plots(board)] if svg.available() else []
     counted = {name for row in board.rows for name in row.outcomes}
     page = environment.get_template("report.html").render(
         board=board,
@@ -44,6 +48,11 @@ def render_html(board: Board, samples: Sequence[Mapping[str, Any]]) -> str:
         legend=[name for name, _ in in_order(dict.fromkeys(counted, 1))],
         in_order=in_order,
         facts=facts,
+        drawn=drawn,
+        undrawn=bool(board.rows) and not svg.available(),
+        seeds=over_seeds([row.run for row in board.rows]),
+        breakdown=breakdown,
+        part_name=part_name,
         tokens=_tokens,
         version=__version__,
     )

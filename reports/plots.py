@@ -117,7 +117,7 @@ def _cost_points(board: Board, costs: dict[str, float]) -> list[dict[str, Any]]:
     """Points of runs with a cost; none where fewer than two runs have one."""
     if len(costs) < 2:
         return []
-    points = []
+    points: list[dict[str, Any]] = []
     for label, areas in area_scores(board).items():
         for area, (mean, error) in areas.items():
             if label in costs:
@@ -181,7 +181,7 @@ def _radar(board: Board) -> Plot | None:
     if len(areas) < 3 or len(rows) < 2:
         return None
 
-    def corner(index: int, radius: float) -> dict[str, float]:
+    def corner(index: int, radius: float) -> dict[str, Any]:
         angle = 2 * math.pi * index / len(areas)
         return {"x": radius * math.sin(angle), "y": radius * math.cos(angle)}
 
@@ -250,8 +250,8 @@ def _pass_at_k(board: Board) -> Plot | None:
         for suite, cell in row.cells.items():
             ks = {int(found[1]): m for name, m in cell.result.scores.metrics.items() if (found := _PASS_AT.match(name))}
             for k, metric in ks.items() if len(ks) > 1 else ():
-                ends = {"lo": 100 * metric.ci95[0], "hi": 100 * metric.ci95[1]}
-                who = {"run": one_line(row.run.label, 40), "suite": one_line(suite, 40)}
+                ends: dict[str, Any] = {"lo": 100 * metric.ci95[0], "hi": 100 * metric.ci95[1]}
+                who: dict[str, Any] = {"run": one_line(row.run.label, 40), "suite": one_line(suite, 40)}
                 points.append({**who, "k": k, "score": 100 * metric.value, **ends})
     if not points:
         return None

@@ -35,6 +35,8 @@ class Suite(ABC):
     """Whether an empty answer is right to some problems (BFCL irrelevance): `empty_is_right` says to which."""
     wrong_gold: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """Problems whose gold answer the data set itself has wrong: id → evidence."""
+    right_wrong: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Problems one of whose wrong answers the data's own tests let pass: id → evidence."""
     variants: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, variant: str | None = None) -> None:

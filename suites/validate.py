@@ -1,8 +1,9 @@
 """Whether a suite's own verifier agrees with its own gold: the first thing to ask of any benchmark.
 
-Every gold answer must pass and an empty answer must get exactly what the reference gives it, which is nothing, but for
-problems where making no call is right. Problems whose gold the data itself has wrong are named by the suite, with
-evidence, and must not pass: an exception that has mended itself is a finding too.
+Every gold answer must pass, every answer that the data set knows to be wrong must not, and an empty answer must get
+exactly what the reference gives it, which is nothing, but for problems where making no call is right. Problems whose
+gold the data itself has wrong are named by the suite, with evidence, and must not pass: an exception that has mended
+itself is a finding too.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Finding:
 
     problem: str
     answer: str
-    """`gold` or `empty`."""
+    """`gold`, `wrong` or `empty`."""
     expected: str
     verdict: Verdict
 
@@ -44,11 +45,16 @@ class Validation:
     problems: int = 0
     with_gold: int = 0
     gold_passed: int = 0
+    with_wrong: int = 0
+    """Wrong answers that the data set has."""
+    wrong_passed: int = 0
     empty_passed: int = 0
     empty_right: int = 0
     """How many problems an empty answer is right to, as the reference says."""
     known: dict[str, str] = field(default_factory=dict)
     """Problem → evidence, for gold that the data itself has wrong."""
+    let_pass: dict[str, str] = field(default_factory=dict)
+    """Problem → evidence, for wrong answers that the data's own tests let pass."""
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -70,7 +76,7 @@ async def validate(
     at_once: int = 8,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Validation:
-    """Judge the gold answer and an empty answer of every problem.
+    """Judge the gold answer, the known wrong ones and an empty answer of every problem.
 
     Args:
         suite: What to validate.
@@ -85,7 +91,7 @@ async def validate(
     """
     problems = await suite.prepare(sandbox)
     result = Validation(suite.full_name, problems=len(problems))
-    total = len(problems) + sum(problem.gold is not None for problem in problems)
+    total = len(problems) + sum((problem.gold is not None) + len(problem.wrong) for problem in problems)
     slots, done = asyncio.Semaphore(at_once), 0
 
     async def judge(problem: Problem, text: str) -> Verdict:
@@ -100,6 +106,8 @@ async def validate(
         _empty(suite, problem, await judge(problem, ""), result)
         if problem.gold is not None:
             _gold(suite, problem, await judge(problem, problem.gold), result)
+        for text in problem.wrong:
+            _wrong(suite, problem, await judge(problem, text), result)
 
     # Longest first: one that is slow and last would keep all but one worker waiting.
     longest_first = sorted(problems, key=lambda problem: -problem.check.limits.cpu_s)
@@ -115,6 +123,16 @@ def _empty(suite: Suite, problem: Problem, verdict: Verdict, result: Validation)
     result.empty_passed += verdict.passed is True
     if verdict.passed is not right:
         result.findings.append(Finding(problem.id, "empty", "pass" if right else "fail", verdict))
+
+
+def _wrong(suite: Suite, problem: Problem, verdict: Verdict, result: Validation) -> None:
+    result.with_wrong += 1
+    result.wrong_passed += verdict.passed is True
+    evidence = suite.right_wrong.get(problem.id)
+    if evidence is not None:
+        result.let_pass[problem.id] = evidence
+    if verdict.passed is not (evidence is not None):
+        result.findings.append(Finding(problem.id, "wrong", "fail" if evidence is None else "pass", verdict))
 
 
 def _gold(suite: Suite, problem: Problem, verdict: Verdict, result: Validation) -> None:

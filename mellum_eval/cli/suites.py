@@ -148,8 +148,11 @@ class Progress:
 def _report(result: Validation) -> None:
     gold = f"gold {result.gold_passed}/{result.with_gold}" if result.with_gold else "gold declared absent"
     right = f", {result.empty_right} expected" if result.empty_right else ""
-    typer.echo(f"{result.suite}: {gold}, empty {result.empty_passed}/{result.problems}{right}")
+    wrong = f", wrong {result.wrong_passed}/{result.with_wrong}" if result.with_wrong else ""
+    typer.echo(f"{result.suite}: {gold}{wrong}, empty {result.empty_passed}/{result.problems}{right}")
     for identifier, evidence in result.known.items():
         typer.echo(f"  {identifier}: gold is wrong in the data: {evidence}")
+    for identifier, evidence in result.let_pass.items():
+        typer.echo(f"  {identifier}: a wrong answer passes the data's tests: {evidence}")
     for finding in result.findings:
         typer.echo(f"  FAILED {finding}")

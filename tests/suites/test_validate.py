@@ -57,6 +57,26 @@ async def test_every_finding_is_named_and_known_faults_are_not() -> None:
     assert seen[-1] == (7, 7)
 
 
+class WithWrong(Toy):
+    """Two problems with an answer that the data knows to be wrong; the tests let one of them pass."""
+
+    right_wrong = {"a": "tests too few"}  # noqa: RUF012
+
+    def problems(self) -> Sequence[Problem]:
+        check = ExactCheck(kind="exact", answer="right")
+        return [
+            Problem(id="a", ask="a", check=check, gold="right", wrong=("right",)),
+            Problem(id="b", ask="b", check=check, gold="right", wrong=("wrong", "right")),
+        ]
+
+
+async def test_answers_that_are_known_to_be_wrong_must_not_pass() -> None:
+    result = await validate(WithWrong(), NO_SANDBOX, only_right)
+    assert (result.with_wrong, result.wrong_passed, result.let_pass) == (3, 2, {"a": "tests too few"})
+    wrong = [finding for finding in result.findings if finding.answer == "wrong"]
+    assert [(finding.problem, finding.expected) for finding in wrong] == [("b", "fail")]
+
+
 async def test_a_verifier_that_passes_everything_is_found_out() -> None:
     async def everything(check: Check, answer: Answer) -> Verdict:
         return Verdict(Outcome.PASSED, 1.0)

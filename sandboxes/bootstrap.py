@@ -88,7 +88,7 @@ def shipment(role: Role, confinement: Confinement, *, child: str | None = None, 
             "sources": texts,
             "child": child or CHILD_PROGRAMS[role],
             "confinement": asdict(confinement),
-            "environment": ENVIRONMENT,
+            "environment": ENVIRONMENT | {"PATH": ":".join([*confinement.search, ENVIRONMENT["PATH"]])},
         }
     ).encode()
     return struct.pack("<I", len(blob)) + blob

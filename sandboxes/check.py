@@ -6,43 +6,40 @@ reach the arena; `expected`, `test`, `tests` and `setup` go to the judge at most
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
+from sandboxes.languages import NAMES, LanguageName
+from sandboxes.limits import Limits as Limits
 from sandboxes.splitting import shared_because
 from sandboxes.test_cases import discover, runs_unittest
 
 Answer: TypeAlias = str | list[dict[str, Any]]
 """Code for the executing kinds, the raw completion for the others (or, for `tool_call`, a list of name/arguments)."""
 
-Language: TypeAlias = Literal["python"]
-
-
-class Limits(BaseModel):
-    """What one job may use. CPU time decides; the wall limit only catches sleepers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    cpu_s: float = Field(default=10.0, gt=0, le=3600)
-    """CPU seconds of the whole job: all its processes, all its test cases."""
-    wall_s: float = Field(default=60.0, gt=0, le=36000)
-    """Wall seconds; raised to 6 x cpu_s where less is given, so that a busy machine changes no verdict."""
-    memory_mb: int = Field(default=512, ge=16, le=65536)
-    """MiB over the whole process tree."""
-
-    @model_validator(mode="after")
-    def _wall_is_generous(self) -> Limits:
-        if self.wall_s < 6 * self.cpu_s:
-            object.__setattr__(self, "wall_s", 6 * self.cpu_s)
-        return self
+ANY_LANGUAGE = frozenset({"stdio"})
+"""Kinds that judge programs of every language; the others reach into Python."""
 
 
 class _Check(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    language: Language = "python"
+    language: LanguageName = "python"
     limits: Limits = Limits()
+
+    @field_validator("language", mode="before")
+    @classmethod
+    def _by_any_name(cls, language: Any) -> Any:
+        return NAMES.get(language.strip().lower(), language) if isinstance(language, str) else language
+
+    @model_validator(mode="after")
+    def _kind_has_the_language(self) -> Self:
+        kind = getattr(self, "kind", "")
+        if self.language != "python" and kind not in ANY_LANGUAGE:
+            others = ", ".join(sorted(ANY_LANGUAGE))
+            raise ValueError(f"language: {kind} is for python only; {others} for every language")
+        return self
 
 
 Comparison: TypeAlias = Literal["equal", "allclose", "set", "not_none", "any", "root"]

@@ -42,6 +42,20 @@ def unanswered(ending: Ending) -> tuple[Outcome, str]:
     return Outcome.RUNTIME_ERROR, f"exited with status {ending.status} before it had answered"
 
 
+def crashed(ending: Ending, out_of_memory: tuple[str, ...] = ()) -> tuple[Outcome, str]:
+    """The outcome of a program that ended by itself with a status that is not 0.
+
+    Args:
+        ending: Of its session.
+        out_of_memory: What its run time says on stderr when memory ends.
+    """
+    last = (ending.stderr_tail.strip().splitlines() or [""])[-1]
+    outcome = Outcome.RUNTIME_ERROR
+    if any(words in ending.stderr_tail for words in out_of_memory):
+        outcome = Outcome.OUT_OF_MEMORY
+    return outcome, one_line(f"exit status {ending.status}: {last}")
+
+
 def raised(body: bytes) -> tuple[Outcome, str]:
     """The outcome of an exception that crossed as name, NUL, message."""
     name, _, message = body[:2000].decode("utf-8", "replace").partition("\0")

@@ -1,7 +1,9 @@
 """A pool of warm workers behind one engine: the `Sandbox` that verifiers use.
 
-A worker is one confinement and runs one session at a time. Workers start when they are wanted, up to a number for each
-role, wait in line first come first served, and are replaced in the background when lost, dirty or worn out.
+A worker is one confinement and runs one session at a time. Workers start when they are wanted, are given to sessions
+first come first served, and are replaced in the background when lost, dirty or worn out. They are of one role and one
+family of languages each: as many as there are CPUs may work at a time, whatever their family; a few more may rest, so
+that jobs in turn of C++ and Java do not wait for containers.
 """
 
 from __future__ import annotations
@@ -9,14 +11,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sandboxes import bootstrap
 from sandboxes.check import Limits
 from sandboxes.engines.base import Channel, Engine
 from sandboxes.errors import ContainerLost, SandboxError, SandboxUnavailable
+from sandboxes.languages import FAMILIES, Family
 from sandboxes.runtime import frames
 from sandboxes.sandbox import Ending, Role
 from sandboxes.worker import Worker, WorkerSession
@@ -27,16 +31,38 @@ SESSIONS_PER_WORKER = 20_000
 CANARY = Limits(cpu_s=5, wall_s=60, memory_mb=64)
 
 
+RESTING = 8
+"""Workers, beyond those that may work at a time, that are kept for the next job of their family."""
+
+
+@dataclass(slots=True)
+class _Wish:
+    """A session that waits for a worker."""
+
+    family: Family
+    memory_mb: int
+    future: asyncio.Future[Worker]
+
+
 class _Crew:
-    """Workers of one role: idle ones, those who wait for one, and how many there are or are being started."""
+    """Workers of one role: those who rest, who waits for one, and how many work or are being started."""
 
     def __init__(self, role: Role, size: int) -> None:
         self.role = role
         self.size = size
         self.idle: list[Worker] = []
-        self.waiting: deque[tuple[asyncio.Future[Worker], int]] = deque()
-        self.slots = list(range(size - 1, -1, -1))
-        self.starting = 0
+        """The one that rests longest first."""
+        self.waiting: deque[_Wish] = deque()
+        self.slots = list(range(size + RESTING - 1, -1, -1))
+        self.busy = 0
+        self.starting: Counter[Family] = Counter()
+        self.alive: Counter[Family] = Counter()
+        """Workers that there are, those that are being started among them."""
+
+    @property
+    def room(self) -> bool:
+        """Whether one more may work."""
+        return self.busy + self.starting.total() < self.size
 
 
 class SandboxPool:
@@ -88,15 +114,21 @@ class SandboxPool:
             SandboxUnavailable: It cannot be had here; says how to mend that.
             SandboxError: It failed to start.
         """
-        worker = await self._acquire(Role.ARENA, CANARY.memory_mb)
+        worker = await self._acquire(Role.ARENA, "python", CANARY.memory_mb)
         self._release(worker)
 
     @contextlib.asynccontextmanager
     async def session(
-        self, role: Role, limits: Limits, *, capture_stdout: int = 0, _canary: bool = False
+        self,
+        role: Role,
+        limits: Limits,
+        *,
+        capture_stdout: int = 0,
+        family: Family = "python",
+        _canary: bool = False,
     ) -> AsyncIterator[WorkerSession]:
-        """Open a session on the next free worker of that role; leaving the context kills what has not ended."""
-        worker = await self._acquire(role, limits.memory_mb)
+        """Open a session on the next free worker of that kind; leaving the context kills what has not ended."""
+        worker = await self._acquire(role, family, limits.memory_mb)
         session = worker.open(limits, capture_stdout, canary=_canary)
         try:
             yield session
@@ -107,11 +139,11 @@ class SandboxPool:
                 self._spawn(self._wind_up(worker, session))
 
     async def healthy(self) -> bool:
-        """Whether a fresh session of a known-good job works now, in each role that is in use."""
-        roles = [crew.role for crew in self._crews.values() if len(crew.slots) < crew.size] or [Role.ARENA]
+        """Whether a fresh session of a known-good job works now, in each role and family that is in use."""
+        used = [(crew.role, family) for crew in self._crews.values() for family in crew.alive if crew.alive[family]]
         try:
-            for role in roles:
-                async with self.session(role, CANARY, _canary=True) as session:
+            for role, family in used or [(Role.ARENA, FAMILIES[0])]:
+                async with self.session(role, CANARY, family=family, _canary=True) as session:
                     await session.send(b"canary")
                     if await session.receive() != b"canary":
                         return False
@@ -149,24 +181,27 @@ class SandboxPool:
 
     # -- workers come and go --------------------------------------------------------------------------------------
 
-    async def _acquire(self, role: Role, memory_mb: int) -> Worker:
+    async def _acquire(self, role: Role, family: Family, memory_mb: int) -> Worker:
         if self._closed:
             raise SandboxError("the sandbox is closed")
         crew = self._crews[role]
         for dead in [worker for worker in crew.idle if not worker.channel.alive]:
             crew.idle.remove(dead)  # died while it rested: nobody's answer did that
-            self._replace(dead)
-        if crew.idle and not crew.waiting:
-            worker = _best(crew.idle, memory_mb)
+            self._dismiss(dead)
+        worker = None
+        if not crew.waiting and crew.room:
+            worker = _best(crew.idle, family, memory_mb)
+        if worker is not None:
+            crew.busy += 1
         else:
-            future: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
-            crew.waiting.append((future, memory_mb))
-            self._staff(crew, memory_mb)
+            wish = _Wish(family, memory_mb, asyncio.get_running_loop().create_future())
+            crew.waiting.append(wish)
+            self._staff(crew)
             try:
-                worker = await future
+                worker = await wish.future
             except asyncio.CancelledError:
-                if future.done() and not future.cancelled() and future.exception() is None:
-                    self._release(future.result())
+                if wish.future.done() and not wish.future.cancelled() and wish.future.exception() is None:
+                    self._release(wish.future.result())
                 raise
         if worker.memory_mb != memory_mb:
             try:
@@ -178,40 +213,64 @@ class SandboxPool:
         return worker
 
     def _release(self, worker: Worker) -> None:
-        """Give a worker to whoever waits longest, or let it rest; replace it if it is not fit."""
+        """Let a worker rest, for whoever waits longest; replace it if it is not fit."""
         if self._closed or not worker.fit or worker.sessions >= SESSIONS_PER_WORKER:
             self._replace(worker)
             return
         crew = self._crews[worker.role]
-        while crew.waiting:
-            future, _ = crew.waiting.popleft()
-            if not future.done():
-                future.set_result(worker)
-                return
+        crew.busy -= 1
         crew.idle.append(worker)
+        self._staff(crew)
 
     def _replace(self, worker: Worker) -> None:
+        """One that worked works no more."""
         crew = self._crews[worker.role]
+        crew.busy -= 1
+        self._dismiss(worker)
+        self._staff(crew)
+
+    def _dismiss(self, worker: Worker) -> None:
         if worker in self._all:
             self._all.discard(worker)
+            crew = self._crews[worker.role]
             crew.slots.append(worker.slot)
+            crew.alive[worker.family] -= 1
             self._spawn(worker.channel.kill())
-        if crew.waiting:
-            self._staff(crew, crew.waiting[0][1])
 
-    def _staff(self, crew: _Crew, memory_mb: int) -> None:
-        """Start workers for those who wait, as far as there are slots."""
-        while crew.slots and crew.starting < len(crew.waiting) and not self._closed:
-            crew.starting += 1
-            self._spawn(self._launch(crew, crew.slots.pop(), memory_mb))
+    def _staff(self, crew: _Crew, *, start: bool = True) -> None:
+        """Give those who wait longest the workers that rest, or have some started, as far as there is room.
 
-    async def _launch(self, crew: _Crew, slot: int, memory_mb: int) -> None:
+        Who has a worker started for him takes one that comes free before.
+        """
+        promised = crew.starting.copy()
+        passed: list[_Wish] = []
+        while crew.waiting and crew.room and not self._closed:
+            wish = crew.waiting.popleft()
+            if wish.future.done():
+                continue
+            worker = _best(crew.idle, wish.family, wish.memory_mb)
+            if worker is not None:
+                crew.busy += 1
+                wish.future.set_result(worker)
+                continue
+            passed.append(wish)
+            if promised[wish.family]:
+                promised[wish.family] -= 1
+            elif start and (crew.slots or crew.idle):
+                if not crew.slots:
+                    self._dismiss(crew.idle.pop(0))
+                crew.starting[wish.family] += 1
+                crew.alive[wish.family] += 1
+                self._spawn(self._launch(crew, wish.family, crew.slots.pop(), wish.memory_mb))
+        crew.waiting.extendleft(reversed(passed))
+
+    async def _launch(self, crew: _Crew, family: Family, slot: int, memory_mb: int) -> None:
         error: SandboxError = SandboxError("no worker was started")
         worker = None
         try:
             for attempt in range(LAUNCH_TRIES):
                 try:
-                    worker = await self._try_launch(crew.role, slot, memory_mb)
+                    worker = await self._try_launch(crew.role, family, slot, memory_mb)
                     return
                 except SandboxUnavailable as missing:
                     error = missing
@@ -220,18 +279,21 @@ class SandboxPool:
                     error = failed
                     await asyncio.sleep(LAUNCH_PAUSE_S * 2**attempt)
         finally:
-            crew.starting -= 1
+            crew.starting[family] -= 1
             if worker is not None:
                 self._all.add(worker)
-                self._release(worker)
+                crew.idle.append(worker)
+                self._staff(crew)
             else:
                 crew.slots.append(slot)
+                crew.alive[family] -= 1
                 # Others may still be served by workers that live; without any, waiting would be for ever.
-                if len(crew.slots) == crew.size:
-                    self._fail(crew, error)
+                if not crew.alive[family]:
+                    self._fail(crew, error, family)
+                self._staff(crew, start=not crew.alive[family])
 
-    async def _try_launch(self, role: Role, slot: int, memory_mb: int) -> Worker:
-        channel: Channel = await self._engine.launch(role, slot, memory_mb)
+    async def _try_launch(self, role: Role, family: Family, slot: int, memory_mb: int) -> Worker:
+        channel: Channel = await self._engine.launch(role, slot, memory_mb, family)
         try:
             await channel.send(
                 bootstrap.shipment(role, channel.confinement, child=self._children.get(role), extra=self._extra)
@@ -248,13 +310,13 @@ class SandboxPool:
         except BaseException:
             await asyncio.shield(channel.kill())
             raise
-        return Worker(channel, role, slot, memory_mb, self._quiet_s)
+        return Worker(channel, role, slot, memory_mb, self._quiet_s, family)
 
-    def _fail(self, crew: _Crew, error: SandboxError) -> None:
-        while crew.waiting:
-            future, _ = crew.waiting.popleft()
-            if not future.done():
-                future.set_exception(error)
+    def _fail(self, crew: _Crew, error: SandboxError, family: Family | None = None) -> None:
+        """Disappoint all who wait, or those of one family."""
+        for wish in crew.waiting:
+            if family in (None, wish.family) and not wish.future.done():
+                wish.future.set_exception(error)  # `_staff` drops it
 
     async def _wind_up(self, worker: Worker, session: WorkerSession) -> None:
         """Kill an abandoned session and wait for its cleaning."""
@@ -268,12 +330,15 @@ class SandboxPool:
         task.add_done_callback(self._tasks.discard)
 
 
-def _best(idle: list[Worker], memory_mb: int) -> Worker:
-    """An idle worker with that memory limit already, else any: changing the limit costs milliseconds."""
-    for at, worker in enumerate(idle):
-        if worker.memory_mb == memory_mb:
-            return idle.pop(at)
-    return idle.pop()
+def _best(idle: list[Worker], family: Family, memory_mb: int) -> Worker | None:
+    """An idle worker of the family, with that memory limit already if there is one: changing it costs milliseconds."""
+    found = None
+    for at in range(len(idle) - 1, -1, -1):
+        if idle[at].family == family:
+            if idle[at].memory_mb == memory_mb:
+                return idle.pop(at)
+            found = at if found is None else found
+    return None if found is None else idle.pop(found)
 
 
 __all__ = ["Ending", "SandboxPool"]

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from sandboxes.check import Limits
+from sandboxes.languages import Family
 
 
 class Role(StrEnum):
@@ -94,13 +95,16 @@ class Sandbox(Protocol):
         """`docker` or `local`."""
         ...
 
-    def session(self, role: Role, limits: Limits, *, capture_stdout: int = 0) -> AbstractAsyncContextManager[Session]:
-        """Open a session on the next free worker of that role; leaving the context kills what has not ended.
+    def session(
+        self, role: Role, limits: Limits, *, capture_stdout: int = 0, family: Family = "python"
+    ) -> AbstractAsyncContextManager[Session]:
+        """Open a session on the next free worker of that kind; leaving the context kills what has not ended.
 
         Args:
             role: Arena or judge.
             limits: What its process tree may use.
             capture_stdout: Bytes of stdout to keep; 0 sends stdout to nowhere. More output than this is `OVERSIZE`.
+            family: Which image's tools are there.
         """
         ...
 

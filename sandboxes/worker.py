@@ -10,6 +10,7 @@ from collections.abc import Callable
 from sandboxes.check import Limits
 from sandboxes.engines.base import Channel
 from sandboxes.errors import ContainerLost
+from sandboxes.languages import Family
 from sandboxes.runtime import frames
 from sandboxes.sandbox import End, Ending, Role
 
@@ -29,9 +30,12 @@ _ENDS = (
 class Worker:
     """A confinement that is ready for sessions, one after the other."""
 
-    def __init__(self, channel: Channel, role: Role, slot: int, memory_mb: int, quiet_s: float) -> None:
+    def __init__(
+        self, channel: Channel, role: Role, slot: int, memory_mb: int, quiet_s: float, family: Family = "python"
+    ) -> None:
         self.channel = channel
         self.role = role
+        self.family = family
         self.slot = slot
         self.memory_mb = memory_mb
         self.quiet_s = quiet_s

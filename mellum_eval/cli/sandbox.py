@@ -16,6 +16,7 @@ from sandboxes.errors import SandboxError, SandboxUnavailable
 
 if TYPE_CHECKING:
     from sandboxes.choose import Choice
+    from sandboxes.languages import Family
     from sandboxes.pool import SandboxPool
 
 app = typer.Typer(
@@ -42,13 +43,37 @@ def build(
     ),
     fresh: bool = typer.Option(False, "--fresh", help="Make the Debian base again although there is one."),
     tag: str | None = typer.Option(None, "--tag", help="Name of the image; the one that runs look for if not given."),
+    family: list[str] | None = typer.Option(  # noqa: B008
+        None,
+        "--family",
+        "--language",
+        metavar="NAME",
+        help="Build the image of this language's tools instead (cpp, java, go, ...; `all` of them); repeatable.",
+    ),
 ) -> None:
-    """Build the sandbox image: from a registry, from Debian packages, or on an image that is there."""
+    """Build the sandbox image, or a language's: from a registry, from Debian packages, or on an image that is there."""
     if from_debian and base_image is not None:
         raise typer.BadParameter("give either --from-debian or --base-image")
+    families = _families(family or [])
+    if families and tag is not None:
+        raise typer.BadParameter("--tag names the Python image; a family's has a name of its own")
     from sandboxes.engines.docker import IMAGE
     from sandboxes.images.build import build as build_image
+    from sandboxes.images.build import build_family
 
+    for one in families:
+        with _failures_named("see the build's log above"):
+            built = build_family(
+                one,
+                from_debian=from_debian,
+                base_image=base_image,
+                mirror=mirror,
+                fresh=fresh and one == families[0],
+                say=lambda line: typer.echo(line, err=True),
+            )
+        typer.echo(f"{built.tag} {built.image_id} (on {built.base}, content {built.content[:12]})")
+    if families:
+        return
     with _failures_named("see the build's log above"):
         built = build_image(
             from_debian=from_debian,
@@ -59,6 +84,30 @@ def build(
             say=lambda line: typer.echo(line, err=True),
         )
     typer.echo(f"{built.tag} {built.image_id} (on {built.base}, content {built.content[:12]})")
+
+
+def _families(names: list[str]) -> list[Family]:
+    """Families of images by their own names or those of languages; each once.
+
+    Raises:
+        typer.BadParameter: There is none of a name.
+    """
+    from sandboxes.languages import FAMILIES, NAMES, named
+
+    found: dict[Family, None] = {}
+    for name in names:
+        if name == "all":
+            found.update(dict.fromkeys(FAMILIES))
+        elif name in FAMILIES:
+            found[name] = None
+        elif name.lower() in NAMES:
+            found[named(name).family] = None
+        else:
+            raise typer.BadParameter(
+                f"{name!r} is neither a language nor a family: {', '.join(sorted({*FAMILIES, *NAMES}))}",
+                param_hint="--family",
+            )
+    return list(found)
 
 
 @app.command()

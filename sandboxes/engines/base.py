@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from sandboxes.languages import Family
 from sandboxes.sandbox import Role
 
 
@@ -24,9 +25,12 @@ class Confinement:
         work: Directory in which each session gets a directory of its own; writable by all, sticky, owned by root.
         areas: All directories that a session can write in; each must be empty before the next session.
         paths: Further directories for `sys.path`: where the image's numpy (and the judge's math-verify) are.
+        search: Directories of programs, before the usual ones on PATH.
         cgroup: Whether `/sys/fs/cgroup` inside shows this confinement's own group and nothing else.
         max_processes: Processes and threads of a session (RLIMIT_NPROC).
         max_file_mb: Largest file that a session may write, MiB.
+        mapped: How many times a session's memory a process may map for itself (RLIMIT_DATA): virtual machines, and
+            threads with deep stacks, map far more than they use, which the control group or the supervisor measures.
         seccomp: With `uid_count` 0: a further filter for sessions only, as hexadecimal BPF. It takes back what the
             zygote still needs to make their namespaces.
     """
@@ -36,9 +40,11 @@ class Confinement:
     work: str = "/work"
     areas: tuple[str, ...] = ("/work", "/tmp", "/dev/shm", "/dev/mqueue")
     paths: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
     cgroup: bool = False
     max_processes: int = 128
     max_file_mb: int = 64
+    mapped: int = 1
     seccomp: str = ""
 
 
@@ -97,13 +103,14 @@ class Engine(Protocol):
         """`docker` or `local`."""
         ...
 
-    async def launch(self, role: Role, worker: int, memory_mb: int) -> Channel:
+    async def launch(self, role: Role, worker: int, memory_mb: int, family: Family = "python") -> Channel:
         """Start a confinement with nothing in it but `sandboxes.bootstrap.command()`.
 
         Args:
             role: What will run in it.
             worker: Number of the worker in its pool, from 0, arena and judge counted apart.
             memory_mb: What a session may use, MiB; the engine adds what the supervisor needs.
+            family: Which languages' tools must be there.
 
         Raises:
             SandboxUnavailable: It cannot be had here at all; says how to mend that.

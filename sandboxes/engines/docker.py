@@ -22,6 +22,7 @@ from sandboxes import bootstrap
 from sandboxes.engines.base import Confinement
 from sandboxes.engines.stream import Demultiplexed
 from sandboxes.errors import ContainerLost, SandboxError, SandboxUnavailable
+from sandboxes.languages import COMPILED, Family, mapped, titles
 from sandboxes.sandbox import Role
 
 if TYPE_CHECKING:
@@ -67,6 +68,12 @@ def _is_dead(name: str) -> bool:
     host, _, rest = name.partition("/")
     pid, _, start = rest.partition("/")
     return host == platform.node() and pid.isdigit() and _start_of(int(pid)) != start
+
+
+def family_image(family: Family) -> str:
+    """Tag of a family's image."""
+    name, _, version = IMAGE.partition(":")
+    return IMAGE if family == "python" else f"{name}-{family}:{version}"
 
 
 def uid_base(role: Role, worker: int) -> int:
@@ -175,6 +182,7 @@ class DockerEngine:
         self.cpus = min(cpus, float(os.cpu_count() or 1))
         self._client: docker.DockerClient | None = client
         self._facts: dict[str, Any] = {}
+        self._images: dict[Family, str] = {}
         self._containers: set[Any] = set()
         self._lock = asyncio.Lock()
 
@@ -222,14 +230,16 @@ class DockerEngine:
             raise SandboxError("the Docker engine was not opened")
         return self._client
 
-    def create_options(self, role: Role, memory_mb: int) -> dict[str, Any]:
+    def create_options(self, role: Role, memory_mb: int, family: Family = "python") -> dict[str, Any]:
         """How a container is confined: arguments of the SDK's `containers.create`. A test pins them by inspection."""
         from docker.types import Ulimit
 
         memory = f"{memory_mb + OVERHEAD_MB}m"
-        tmpfs = "rw,nosuid,nodev,noexec,mode=1777,size={}m,nr_inodes={}"
+        tmpfs = "rw,nosuid,nodev,{},mode=1777,size={}m,nr_inodes={}"
+        # A compiled program is a file that is run; elsewhere noexec costs nothing, though an interpreter is as good.
+        runs = {"/work"} if family in COMPILED else set[str]()
         return {
-            "image": self.image,
+            "image": self.image_of(family),
             "command": bootstrap.command(),
             "entrypoint": [],
             "environment": bootstrap.ENVIRONMENT,
@@ -239,7 +249,10 @@ class DockerEngine:
             "labels": {LABEL: str(role), OWNER: owner()},
             "network_mode": "none",
             "read_only": True,
-            "tmpfs": {path: tmpfs.format(size, AREA_INODES) for path, size in AREAS_MB.items()},
+            "tmpfs": {
+                path: tmpfs.format("exec" if path in runs else "noexec", size, AREA_INODES)
+                for path, size in AREAS_MB.items()
+            },
             "cap_drop": ["ALL"],
             "cap_add": ["SETUID", "SETGID", "KILL"],
             "security_opt": ["no-new-privileges"],
@@ -263,10 +276,10 @@ class DockerEngine:
             "detach": False,
         }
 
-    async def launch(self, role: Role, worker: int, memory_mb: int) -> DockerChannel:
+    async def launch(self, role: Role, worker: int, memory_mb: int, family: Family = "python") -> DockerChannel:
         """Create, attach, start."""
         await self.open()
-        creation = asyncio.create_task(asyncio.to_thread(self._create, role, memory_mb))
+        creation = asyncio.create_task(asyncio.to_thread(self._create, role, memory_mb, family))
         try:
             container, stream = await asyncio.shield(creation)
         except asyncio.CancelledError:
@@ -287,12 +300,34 @@ class DockerEngine:
             paths=NUMPY_PATHS + (JUDGE_PATHS if role is Role.JUDGE else ()),
             cgroup=self.runtime in (None, "runc", "crun"),
             max_processes=MAX_PROCESSES,
+            mapped=mapped(family),
         )
         return DockerChannel(self, container, inflow, confinement)
 
-    def _create(self, role: Role, memory_mb: int) -> tuple[Any, socket.socket]:
+    def image_of(self, family: Family) -> str:
+        """The family's image: its id, found once, so that what was compiled in it runs in the same one.
+
+        Raises:
+            SandboxUnavailable: It is not there.
+        """
+        found = self._images.get(family)
+        if found is None:
+            import docker.errors
+
+            tag = self.image if family == "python" else family_image(family)
+            try:
+                found = str(self._need_client().images.get(tag).id)
+            except docker.errors.ImageNotFound as error:
+                raise SandboxUnavailable(
+                    f"the Docker engine has no image {tag} for {titles(family)}",
+                    f"build it: `mellum-eval sandbox build --family {family}` (without a registry: with --from-debian)",
+                ) from error
+            self._images[family] = found
+        return found
+
+    def _create(self, role: Role, memory_mb: int, family: Family = "python") -> tuple[Any, socket.socket]:
         client = self._need_client()
-        container = client.containers.create(**self.create_options(role, memory_mb))
+        container = client.containers.create(**self.create_options(role, memory_mb, family))
         self._containers.add(container)
         try:
             parameters = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}

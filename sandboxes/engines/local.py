@@ -26,11 +26,20 @@ from typing import Any, Literal
 
 from sandboxes import bootstrap
 from sandboxes.check import Limits
-from sandboxes.engines import local_cgroup, local_launch, local_mend, local_plan, local_probe, local_seccomp
+from sandboxes.engines import (
+    local_cgroup,
+    local_launch,
+    local_mend,
+    local_plan,
+    local_probe,
+    local_seccomp,
+    local_tools,
+)
 from sandboxes.engines.base import Confinement
 from sandboxes.engines.local_cgroup import Group, Groups
 from sandboxes.engines.stream import TAIL, Inflow
 from sandboxes.errors import ContainerLost, SandboxError, SandboxUnavailable
+from sandboxes.languages import Family, mapped
 from sandboxes.runtime import frames
 from sandboxes.sandbox import Role
 from sandboxes.worker import Worker
@@ -229,12 +238,13 @@ class LocalEngine:
             "user_ids": _users(self._allow_range),
         }
 
-    async def launch(self, role: Role, worker: int, memory_mb: int) -> LocalChannel:
+    async def launch(self, role: Role, worker: int, memory_mb: int, family: Family = "python") -> LocalChannel:
         """Start one confinement."""
         await self.open()
-        return await self._start(role, worker, memory_mb)
+        return await self._start(role, worker, memory_mb, family)
 
-    async def _start(self, role: Role, worker: int, memory_mb: int) -> LocalChannel:
+    async def _start(self, role: Role, worker: int, memory_mb: int, family: Family = "python") -> LocalChannel:
+        tools = local_tools.of(family)
         machine = platform.machine()
         ids = local_plan.choose_ids(worker * len(Role) + list(Role).index(role), allow_range=self._allow_range)
         strict = local_seccomp.program(machine)
@@ -251,14 +261,17 @@ class LocalEngine:
             command=bootstrap.command(),
             environment=bootstrap.ENVIRONMENT,
             group=group,
+            tools=tools,
         )
         confinement = Confinement(
             uid_base=ids.uid_base,
             uid_count=ids.uid_count,
             areas=tuple(path for path, _, _ in local_plan.AREAS),
             paths=(local_plan.PACKAGE_HOME,),
+            search=tools.search,
             cgroup=group is not None,
             max_processes=MAX_PROCESSES + local_plan.processes_counted_with_ours(ids),
+            mapped=mapped(family),
             seccomp="" if ids.uid_count else strict.hex(),
         )
         ours, theirs = socket.socketpair()

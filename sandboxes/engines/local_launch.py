@@ -250,7 +250,8 @@ def _furnish(plan: dict[str, Any]) -> None:
     for path, size, inodes in plan["areas"]:
         os.makedirs(path, exist_ok=True)
         data = f"size={size},nr_inodes={inodes},mode=1777,uid={owner[0]},gid={owner[1]}"
-        _mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, data)
+        runs = 0 if path in plan["executable"] else MS_NOEXEC
+        _mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV | runs, data)
     _mount("none", "/", None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from sandboxes.engines.local_cgroup import Group
 from sandboxes.engines.local_launch import CAP_KILL, CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN
+from sandboxes.engines.local_tools import Tools
 from sandboxes.errors import SandboxUnavailable
 from sandboxes.sandbox import Role
 
@@ -299,6 +300,7 @@ def plan(
     command: list[str],
     environment: dict[str, str],
     group: Group | None = None,
+    tools: Tools | None = None,
 ) -> dict[str, Any]:
     """Everything that `local_launch` needs, ready for `json.dumps`.
 
@@ -310,10 +312,14 @@ def plan(
         command: What runs as process 1; its first word is replaced by the interpreter's full path.
         environment: The whole environment of it.
         group: The control group to join and to show inside.
+        tools: What to show of a language's tools.
     """
     python = interpreter()
     pairs, links, hidden = binds(role, python)
     pairs += group.binds if group else []
+    tools = tools or Tools()
+    shown = {target for _, target in pairs}
+    pairs += [[os.path.realpath(path), path] for path in tools.paths if path not in shown]
     links += _DEVICE_LINKS
     capabilities = [CAP_KILL, CAP_SETGID, CAP_SETUID] if ids.mode == "range" else [CAP_SYS_ADMIN]
     return {
@@ -329,6 +335,7 @@ def plan(
         "symlinks": links,
         "files": [["/etc/passwd", "root:x:0:0::/:/bin/false\n"], ["/etc/group", "root:x:0:\n"]],
         "areas": AREAS,
+        "executable": [AREAS[0][0]] if tools.executes else [],
         "outer": ids.outer,
         "inner": ids.inner,
         "user": ids.user,

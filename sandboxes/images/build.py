@@ -21,8 +21,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import IO, Any
 
-from sandboxes.engines.docker import IMAGE, connect
+from sandboxes.engines.docker import IMAGE, connect, family_image
 from sandboxes.errors import SandboxError, SandboxUnavailable
+from sandboxes.images.families import context
+from sandboxes.languages import Family
 
 REGISTRY_BASE = "python:3.11-slim-bookworm"  # the default of the Dockerfile
 DEBIAN_BASE = "mellum-eval/debian-python:bookworm"
@@ -91,6 +93,54 @@ def build(
         if base_image is None:
             base_image = _debian_base(client, mirror, fresh, say)
         return _on_base(client, base_image, tag, say)
+    finally:
+        client.close()
+
+
+def build_family(
+    family: Family,
+    *,
+    from_debian: bool = False,
+    base_image: str | None = None,
+    mirror: str | None = None,
+    fresh: bool = False,
+    say: Say = lambda line: None,
+) -> Built:
+    """Build the image of a family of languages, on the same base as the sandbox image.
+
+    Its packages come from a Debian mirror over the network that the engine's host has, and some from npm.
+
+    Args:
+        family: Which.
+        from_debian: As for `build`.
+        base_image: As for `build`; must be Debian's bookworm.
+        mirror: As for `build`.
+        fresh: As for `build`.
+        say: As for `build`.
+
+    Raises:
+        SandboxUnavailable: As `build`.
+        SandboxError: As `build`.
+    """
+    if family == "python":
+        return build(from_debian=from_debian, base_image=base_image, mirror=mirror, fresh=fresh, say=say)
+    entries = context(family)
+    client = connect()
+    try:
+        base = base_image or (_debian_base(client, mirror, fresh, say) if from_debian else REGISTRY_BASE)
+        digest = hashlib.sha256(base.encode())
+        for name, data in entries:
+            digest.update(f"{name}\0{len(data)}\0".encode() + data)
+        return _built(
+            client,
+            _tar(entries),
+            base,
+            family_image(family),
+            digest.hexdigest(),
+            say,
+            network="host",
+            arguments={"BASE": base},
+        )
     finally:
         client.close()
 

@@ -6,8 +6,9 @@ everything needed later is bound before its code runs.
 
 Jobs, as tuples: `("calls", code, entry_point, [arguments, …])` answers each call with fresh arguments and sends long
 results as digests; `("session", code, entry_point, [request, …])` then goes on to answer requests of the judge;
-`("program", code, stdin)` runs a program to its end; those of `shared` run tests beside the candidate. `Solution.f` is
-the method of one instance, made before the first call and kept for all of them, as LiveCodeBench does.
+`("program", code, stdin)` runs a program to its end; those of `shared` run tests beside the candidate; `("build", …)`
+and `("run", …)` are of other languages and in `native`. `Solution.f` is the method of one instance, made before the
+first call and kept for all of them, as LiveCodeBench does.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ FILENAME = "solution.py"
 def warm() -> None:
     """Load now what every fork would load again."""
     sys.setrecursionlimit(RECURSION)
+    import sandboxes.runtime.native
     import sandboxes.runtime.program  # noqa: F401
 
 
@@ -99,6 +101,11 @@ def serve(inbox: int, outbox: int) -> None:
         from sandboxes.runtime import shared
 
         shared.serve(job, inbox, outbox)
+    if job[0] in ("build", "run"):
+        from sandboxes.runtime import native
+
+        (native.build if job[0] == "build" else native.run)(job, outbox)
+        return
     try:
         if job[0] == "calls":
             _calls(job[1], job[2], job[3], inbox, outbox)

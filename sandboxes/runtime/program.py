@@ -26,7 +26,7 @@ def run(code: str, stdin: bytes, outbox: int) -> None:
         wire.send(outbox, b"X" + wire.SYNTAX + describe(error))
         exit_now(1)
     os.close(outbox)  # nothing more is asked or believed
-    _feed(stdin)
+    feed(stdin)
     sys.stdin = os.fdopen(0, encoding="utf-8", errors="surrogateescape", closefd=False)
     sys.stdout = os.fdopen(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
     sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
@@ -49,7 +49,7 @@ def run(code: str, stdin: bytes, outbox: int) -> None:
     exit_now(flush(status))
 
 
-def _feed(stdin: bytes) -> None:
+def feed(stdin: bytes) -> None:
     """Make `stdin` what descriptor 0 reads."""
     if len(stdin) <= PIPE:
         theirs, ours = os.pipe()

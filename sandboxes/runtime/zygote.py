@@ -129,7 +129,7 @@ def become(uid: int, fds: list[int], confinement: dict[str, Any], memory_mb: int
     limit = resource.setrlimit
     cpu = int(cpu_s) + 2  # a backstop only: the supervisor's ticks measure the whole tree, and finer
     limit(resource.RLIMIT_CPU, (cpu, cpu + 1))
-    data = baseline + memory_mb * MIB
+    data = baseline + memory_mb * MIB * confinement["mapped"]
     limit(resource.RLIMIT_DATA, (data, data))
     limit(resource.RLIMIT_NPROC, (confinement["max_processes"],) * 2)
     limit(resource.RLIMIT_FSIZE, (confinement["max_file_mb"] * MIB,) * 2)

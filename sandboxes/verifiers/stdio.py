@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sandboxes.check import Answer, Limits, StdioCase, StdioCheck
-from sandboxes.endings import breach, not_loaded, one_line
+from sandboxes.endings import breach, crashed, not_loaded, one_line
+from sandboxes.languages import Language, named
+from sandboxes.programs import Program, Programs, refused
 from sandboxes.runtime.codec import encode
 from sandboxes.sandbox import End, Ending, Role, Sandbox
 from sandboxes.verdict import Outcome, Verdict
@@ -22,6 +24,8 @@ class _Run:
     message: str
     ending: Ending
     evidence: dict[str, Any]
+    is_no_program: bool = False
+    """It does not compile, and will not for the next case."""
 
 
 class StdioVerifier:
@@ -29,6 +33,7 @@ class StdioVerifier:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
+        self._programs = Programs(sandbox)
 
     async def verify(self, check: StdioCheck, answer: Answer) -> Verdict:
         """Judge one answer; see `sandboxes.verifiers.base.Verifier`."""
@@ -41,13 +46,13 @@ class StdioVerifier:
             limits = limited(check.limits, cpu_s)
             if limits is None or wall_s >= check.limits.wall_s:
                 break
-            run = await self._case(limits, case, code)
+            run = await self._case(check, limits, case, code)
             cpu_s += run.ending.cpu_s
             wall_s += run.ending.wall_s
             passed += run.outcome is Outcome.PASSED
             if run.outcome is not Outcome.PASSED and first is None:
                 first = (index, run)
-            if run.outcome is Outcome.COMPILE_ERROR:
+            if run.is_no_program:
                 break
         total = len(check.cases)
         outcome, message, evidence = Outcome.PASSED, "", dict[str, Any]()
@@ -70,8 +75,10 @@ class StdioVerifier:
             evidence=evidence,
         )
 
-    async def _case(self, limits: Limits, case: StdioCase, code: str) -> _Run:
+    async def _case(self, check: StdioCheck, limits: Limits, case: StdioCase, code: str) -> _Run:
         stdin, wanted = (text.encode("utf-8", "surrogatepass") for text in (case.stdin, case.stdout))
+        if check.language != "python":
+            return await self._foreign(named(check.language), limits, stdin, wanted, code)
         compile_error = None
         async with self._sandbox.session(Role.ARENA, limits, capture_stdout=ROOM + 2 * len(wanted)) as session:
             await session.send(encode(("program", code, stdin)))
@@ -81,21 +88,35 @@ class StdioVerifier:
             ending = await session.finish(kill=message is not None)
         stderr = {"stderr": ending.stderr_tail[-2000:]} if ending.stderr_tail.strip() else {}
         if compile_error is not None:
-            return _Run(*compile_error, ending, {})
+            return _Run(*compile_error, ending, {}, is_no_program=True)
         if message is not None:
             return _Run(Outcome.TAMPERED, "a program that sends messages", ending, stderr)
-        over = breach(ending)
-        if over is not None:
-            return _Run(*over, ending, stderr)
-        if ending.end is End.EXITED and ending.status != 0:
-            last = (ending.stderr_tail.strip().splitlines() or [""])[-1]
-            return _Run(Outcome.RUNTIME_ERROR, one_line(f"exit status {ending.status}: {last}"), ending, stderr)
-        line = differs(ending.stdout, wanted)
-        if line is None:
-            return _Run(Outcome.PASSED, "", ending, {})
-        got = one_line(_at(ending.stdout, line))
-        evidence = {"line": line + 1, "got": got, "expected": one_line(_at(wanted, line)), **stderr}
-        return _Run(Outcome.FAILED, f"wrong output in line {line + 1}: {got}", ending, evidence)
+        return _judged(ending, wanted, ())
+
+    async def _foreign(self, language: Language, limits: Limits, stdin: bytes, wanted: bytes, code: str) -> _Run:
+        execution = await self._programs.run(
+            Program.of(language, code), stdin, limits, capture_stdout=ROOM + 2 * len(wanted)
+        )
+        if execution.phase == "run":
+            return _judged(execution.ending, wanted, language.out_of_memory)
+        outcome, message = refused(execution)
+        return _Run(outcome, message, execution.ending, {"compiler": execution.words[:2000]}, is_no_program=True)
+
+
+def _judged(ending: Ending, wanted: bytes, out_of_memory: tuple[str, ...]) -> _Run:
+    """What a program's run that was one is worth."""
+    stderr = {"stderr": ending.stderr_tail[-2000:]} if ending.stderr_tail.strip() else {}
+    over = breach(ending)
+    if over is not None:
+        return _Run(*over, ending, stderr)
+    if ending.end is End.EXITED and ending.status != 0:
+        return _Run(*crashed(ending, out_of_memory), ending, stderr)
+    line = differs(ending.stdout, wanted)
+    if line is None:
+        return _Run(Outcome.PASSED, "", ending, {})
+    got = one_line(_at(ending.stdout, line))
+    evidence = {"line": line + 1, "got": got, "expected": one_line(_at(wanted, line)), **stderr}
+    return _Run(Outcome.FAILED, f"wrong output in line {line + 1}: {got}", ending, evidence)
 
 
 def differs(got: bytes, wanted: bytes) -> int | None:

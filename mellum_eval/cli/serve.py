@@ -43,6 +43,9 @@ def serve(
     max_body_mb: Annotated[int, typer.Option("--max-body-mb", min=1, help="Largest request, MiB.")] = 32,
     max_cpu_s: Annotated[float, typer.Option("--max-cpu-s", min=0.1, help="Most CPU seconds of a job.")] = 300.0,
     max_memory_mb: Annotated[int, typer.Option("--max-memory-mb", min=16, help="Most memory of a job, MiB.")] = 4096,
+    body_s: Annotated[
+        float, typer.Option("--body-s", min=0.1, help="Seconds in which a request must have come.")
+    ] = 60.0,
     drain_s: Annotated[int, typer.Option("--drain-s", min=0, help="Seconds for running jobs when told to stop.")] = 30,
 ) -> None:
     """Serve the verifiers over HTTP, as rewards for trainers."""
@@ -64,6 +67,7 @@ def serve(
         max_cpu_s=max_cpu_s,
         max_wall_s=max(60.0, 6 * max_cpu_s),
         max_memory_mb=max_memory_mb,
+        body_s=body_s,
     )
     ended_by = asyncio.run(_serve(settings, sandbox.value, workers, ray, host, port, drain_s))
     if ended_by == signal.SIGINT:

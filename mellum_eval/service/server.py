@@ -8,8 +8,11 @@ import ipaddress
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from mellum_eval.service.app import Service
 
@@ -39,6 +42,27 @@ def listen(host: str, port: int) -> socket.socket:
         raise OSError(error.errno, error.strerror or str(error), f"{host}:{port}") from error
 
 
+def _impatient(head_s: float) -> type[H11Protocol]:
+    """Uvicorn's HTTP/1.1, but a connection on which no request's head comes is ended, as it ends idle ones."""
+
+    class Impatient(H11Protocol):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._look(None)
+
+        def _look(self, before: int | None) -> None:
+            if self.transport.is_closing():
+                return
+            unfinished = self.conn.their_state is h11.IDLE and self.timeout_keep_alive_task is None
+            now = id(self.cycle) if unfinished else None
+            if unfinished and now == before:
+                self.transport.close()
+                return
+            self.loop.call_later(head_s, self._look, now)
+
+    return Impatient
+
+
 class _Server(uvicorn.Server):
     """Uvicorn's, with its signals handled by us: it would raise them again when it is done."""
 
@@ -62,7 +86,7 @@ async def serve(service: Service, listener: socket.socket, drain_s: int, started
     config = uvicorn.Config(
         service.app(),
         lifespan="off",
-        http="h11",
+        http=_impatient(service.settings.body_s),
         ws="none",
         log_config=None,
         access_log=False,

@@ -16,7 +16,7 @@ class Settings:
         max_cpu_s: Most CPU seconds that a job may ask for.
         max_wall_s: Most wall seconds that a job may ask for.
         max_memory_mb: Most memory that a job may ask for, MiB.
-        body_s: Seconds in which a request's body must have come.
+        body_s: Seconds in which a request's body must have come, and as many for its head.
     """
 
     token: str | None = field(default=None, repr=False)

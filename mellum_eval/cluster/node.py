@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mellum_eval import __version__
 
 if TYPE_CHECKING:
+    from mellum_eval.service.fusion import Runner
     from sandboxes.pool import SandboxPool
     from sandboxes.verify import Verifiers
 
@@ -20,6 +21,7 @@ class NodePool:
         self._workers = workers
         self._pool: SandboxPool | None = None
         self._verifiers: Verifiers | None = None
+        self._runner: Runner | None = None
 
     async def open(self) -> str:
         """Open the pool: `{"version", "engine", "workers", "notice"}`, or `{"version", "error", "mend"}`."""
@@ -55,7 +57,8 @@ class NodePool:
                     from mellum_eval.service import fusion
 
                     request = fusion.RunCodeRequest.model_validate(wanted["request"])
-                    return json.dumps((await fusion.run(self._pool, request)).model_dump())
+                    self._runner = self._runner or fusion.Runner(self._pool)
+                    return json.dumps((await self._runner.run(request)).model_dump())
                 case "healthy":
                     return json.dumps(await self._pool.healthy())
         except SandboxError as error:

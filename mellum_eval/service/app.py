@@ -59,6 +59,7 @@ class Here(Verifiers):
     def __init__(self, sandbox: Sandbox) -> None:
         super().__init__(sandbox=sandbox)
         self._here = sandbox
+        self._runner = fusion.Runner(sandbox)
 
     @property
     def engine(self) -> str:
@@ -67,7 +68,7 @@ class Here(Verifiers):
 
     async def run_code(self, request: fusion.RunCodeRequest) -> fusion.RunCodeResponse:
         """Run a program in it."""
-        return await fusion.run(self._here, request)
+        return await self._runner.run(request)
 
     async def healthy(self) -> bool:
         """Whether it works."""

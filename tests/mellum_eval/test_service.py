@@ -163,14 +163,40 @@ sys.exit(4)
     assert (killed["run_result"]["return_code"], killed["files"]) == (-9, {})
 
 
+def test_other_languages_are_run_where_their_tools_are(client: httpx.Client) -> None:
+    answer = run_code(client, "read x; echo $((x * x)); exit $((x - 3))", stdin="3\n", language="bash")
+    assert (answer["status"], answer["run_result"]["stdout"], answer["compile_result"]) == ("Success", "9\n", None)
+    failed = run_code(client, "echo out; exit 3", language="bash")
+    assert (failed["status"], failed["run_result"]["return_code"]) == ("Failed", 3)
+    slow = run_code(client, "while true; do :; done", language="bash", run_timeout=1)
+    assert (slow["status"], slow["run_result"]["status"]) == ("Failed", "TimeLimitExceeded")
+    source = "#include <iostream>\nint main() { int x; std::cin >> x; std::cout << x * x; }"
+    right = run_code(client, source, stdin="3", language="cpp")
+    if right["status"] == "SandboxError":  # no compiler here
+        assert "C++" in right["message"] or "g++" in right["message"]
+        return
+    assert (right["status"], right["run_result"]["stdout"]) == ("Success", "9")
+    assert right["compile_result"]["return_code"] == 0
+    wrong = run_code(client, source.replace("int x", "int y"), language="cpp")
+    assert (wrong["status"], wrong["run_result"], wrong["compile_result"]["status"]) == ("Failed", None, "Finished")
+    assert wrong["compile_result"]["return_code"] != 0 and "error" in wrong["compile_result"]["stderr"]
+
+
+def test_files_are_for_python_alone(client: httpx.Client) -> None:
+    body = {"code": "cat a", "language": "bash", "files": {"a": ""}}
+    refused = client.post("/run_code", json=body)
+    assert refused.status_code == 422 and "python alone" in refused.json()["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
         ({"language": "cobol"}, "language"),
-        ({"language": "cpp"}, "language"),
+        ({"language": "kotlin_script"}, "language"),
         ({"code": None}, "code"),
         ({"run_timeout": 0}, "run_timeout"),
         ({"run_timeout": 3000}, "run_timeout"),
+        ({"compile_timeout": 3000}, "compile_timeout"),
         ({"memory_limit_MB": 60000}, "memory_limit_MB"),
         ({"files": {"a": "?"}}, "files"),
     ],

@@ -31,8 +31,6 @@ class Suite(ABC):
     """Name of the mean score over problems, such as `pass@1`; with k samples the pipeline adds pass@k and avg@k."""
     lower_is_better: ClassVar[bool] = False
     has_gold: ClassVar[bool] = True
-    empty_passes: ClassVar[bool] = False
-    """Whether an empty answer is right to some problems (BFCL irrelevance): `empty_is_right` says to which."""
     wrong_gold: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """Problems whose gold answer the data set itself has wrong: id → evidence."""
     right_wrong: ClassVar[Mapping[str, str]] = MappingProxyType({})

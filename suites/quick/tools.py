@@ -172,7 +172,6 @@ class QuickTools(QuickSuite):
     name = "quick_tools"
     category = "tools"
     summary = "generated tool calls, some not called for"
-    empty_passes = True
     templates = (_one_tool, _pick, _none_fits, _two_tools, _twice)
 
     def empty_is_right(self, problem: Problem) -> bool:

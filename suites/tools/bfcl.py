@@ -35,7 +35,6 @@ class Bfcl(Suite):
     sources = (*QUESTIONS.values(), *ANSWERS.values())
     variants = BFCL_CATEGORIES
     sampling = Sampling(temperature=0.01)  # BFCL's own setting, and the one the Mellum 2 report used
-    empty_passes = True
     wrong_gold = MappingProxyType(
         {
             "live_simple_106-63-0": "the required auto_loan_payment_start and bank_hours_start have no possible value",

@@ -64,7 +64,6 @@ def test_there_are_as_many_problems_as_published(name: str, count: int) -> None:
     for problem in found:
         json.dumps(dict(problem.metadata))
         assert (problem.gold is not None) == suite.has_gold
-    assert any(map(suite.empty_is_right, found)) <= suite.empty_passes
 
 
 @pytest.mark.parametrize("name", [name for name in COUNTS if ":" not in name])

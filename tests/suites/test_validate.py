@@ -28,7 +28,6 @@ class Toy(Suite):
     category = "chat"
     version = "1"
     summary = "a toy"
-    empty_passes = True
     wrong_gold = {"c": "a misprint"}  # noqa: RUF012
 
     def problems(self) -> Sequence[Problem]:

@@ -30,6 +30,7 @@ class ParallelExperts(nn.Module):
     def __init__(self, experts: Experts, mesh: DeviceMesh) -> None:
         super().__init__()
         self.mesh = mesh
+        self.run = getattr(experts, "run", run_experts)  # FP8 experts bring their own products
         for name, parameter in experts.named_parameters():
             sharded = distribute_tensor(parameter.detach(), mesh, [Shard(0)], src_data_rank=None)
             self.register_parameter(name, nn.Parameter(sharded))
@@ -55,7 +56,7 @@ class ParallelExperts(nn.Module):
         x = _exchange(x_ND.index_select(0, token_M), received, sent, group)
         local = torch.arange(here, device=x_ND.device).repeat(ranks).repeat_interleave(incoming_E)[:, None]
         if x.shape[0]:
-            y = run_experts(x, local, torch.ones_like(local, dtype=torch.float32), gate_up, down)
+            y = self.run(x, local, torch.ones_like(local, dtype=torch.float32), gate_up, down)
         else:  # still part of the graph, or the exchange back would wait for ever
             y = x + 0 * (gate_up.sum() + down.sum())
         y_MD = _exchange(y, sent, received, group)

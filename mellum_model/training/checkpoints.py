@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
 from torch.distributed.checkpoint.state_dict_saver import async_save
@@ -31,6 +32,7 @@ from .recipes import Checkpointing
 
 STATE = "state.json"
 _COMPLETE = ".metadata"
+_FAILURES = (Exception, CheckpointException)  # torch's own is a BaseException
 
 
 def complete(directory: Path) -> list[Path]:
@@ -84,7 +86,7 @@ class Checkpoints:
                 self._pending = (path, writing)
             else:
                 dcp_save(self._tensors(), checkpoint_id=path, process_group=self._group)
-        except Exception as error:
+        except _FAILURES as error:
             raise self._stopped(path, error) from None
         if self._pending is None:
             self._prune()
@@ -102,7 +104,7 @@ class Checkpoints:
         self._pending = None
         try:
             future.result()
-        except Exception as error:
+        except _FAILURES as error:
             raise self._stopped(path, error) from None
         self._prune()
 
@@ -122,7 +124,7 @@ class Checkpoints:
                 model_state_dict=tensors["model"],
                 optim_state_dict=tensors["optimiser"],
             )
-        except Exception as error:
+        except _FAILURES as error:
             why = _reason(error)
             raise TrainingStopped(
                 f"{path}: cannot be resumed from: {why}; remove it to go on from the one before"
@@ -144,7 +146,7 @@ class Checkpoints:
             if path not in kept and path.name < kept[-1].name:
                 shutil.rmtree(path, ignore_errors=True)
 
-    def _stopped(self, path: Path, error: Exception) -> TrainingStopped:
+    def _stopped(self, path: Path, error: BaseException) -> TrainingStopped:
         last = self.latest()
         where = f"the last complete checkpoint is {last}" if last else "there is no earlier checkpoint"
         return TrainingStopped(f"{path}: {_reason(error)}; {where}: mend that and continue with --resume")

@@ -23,7 +23,6 @@ from ..layer import DecoderLayer
 from ..model import Mellum
 from ..moe import SparseMlp
 from ..parallel import parallelize
-from .errors import RecipeError
 from .ranks import Ranks
 from .recipes import Recipe, Stage
 
@@ -53,7 +52,9 @@ def build(config: MellumConfig, stage: Stage, ranks: Ranks, *, start: Path | Non
     """
     model = Mellum(config, device="meta", dtype=torch.float32)
     if stage.precision.fp8 != "off":
-        raise RecipeError("precision.fp8: only off is known yet")
+        from .fp8 import apply_fp8
+
+        apply_fp8(model, emulate=stage.precision.fp8 == "emulated")
     layers = [*model.layers, *(model.mtp.layers if model.mtp is not None else [])]
     if stage.activation_checkpointing:
         for layer in layers:

@@ -172,3 +172,11 @@ def test_the_load_is_counted_for_every_layer_and_the_head() -> None:
     stepper.step(Counting().next_batch(8 * LENGTH), 0.0, 1)
     assert stepper.load.sum(1).tolist() == [8 * LENGTH * 2, 8 * LENGTH * 2, 8 * (LENGTH - 1) * 2]
     stepper.close()
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    train(fresh(), stage(steps=2), OpenedData(Counting()), tmp_path)
+    shard = next((tmp_path / "checkpoints" / "step-00000002").glob("*.distcp"))
+    shard.write_bytes(shard.read_bytes()[:1000])
+    with pytest.raises(TrainingStopped, match=r"step-00000002: cannot be resumed from: .*remove it to go on"):
+        train(fresh(), stage(), OpenedData(Counting()), tmp_path, resume=True)

@@ -105,6 +105,9 @@ class _Float8Grouped(torch.autograd.Function):
 class Float8Experts(nn.Module):
     """A layer's experts with both products in FP8; parameters and their names are those of `Experts`."""
 
+    gate_up_proj: nn.Parameter
+    down_proj: nn.Parameter
+
     def __init__(self, experts: nn.Module, *, emulate: bool) -> None:
         super().__init__()
         self.emulate = emulate

@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 from reports.reading import Reading, read_run
 from reports.run import Notice, Run
-from reports.samples import fitting
+from reports.samples import RankedSample
 
 _WORTH_PROCESSES = 50_000_000
 """Bytes: reading fewer takes less time than starting processes does."""
@@ -26,12 +25,12 @@ class Gathered:
     Attributes:
         runs: In the given order, told apart by their labels.
         notices: What a reader must know.
-        samples: A few answers of each run, as JSON data for the page, if they were asked for.
+        samples: A few answers of each run, by its label, if they were asked for.
     """
 
     runs: list[Run]
     notices: list[Notice]
-    samples: list[dict[str, Any]]
+    samples: Sequence[tuple[str, Sequence[RankedSample]]]
 
 
 def gather(paths: Sequence[Path], *, with_samples: bool = False, workers: int = 1) -> Gathered:
@@ -54,9 +53,7 @@ def gather(paths: Sequence[Path], *, with_samples: bool = False, workers: int = 
     found = [(reading.run, reading.samples) for reading in readings if reading.run is not None]
     runs = _told_apart([run for run, _ in found])
     notices.extend(_not_comparable(runs))
-    samples, left_out = fitting((run.label, samples) for run, (_, samples) in zip(runs, found, strict=True))
-    if left_out:
-        notices.append(Notice(f"{left_out} more samples left out to keep the page small", bad=False))
+    samples = [(run.label, samples) for run, (_, samples) in zip(runs, found, strict=True)]
     return Gathered(runs, notices, samples)
 
 

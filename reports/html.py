@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
@@ -13,16 +14,34 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from mellum_eval import __version__
+from mellum_eval.records import SuiteRecord
 from mellum_eval.terminal import printable
 from reports import svg
 from reports.board import OUTCOMES, Board, in_order
 from reports.breakdown import breakdown, over_seeds, part_name
 from reports.plots import plots
+from reports.samples import RankedSample, fitting
 from reports.text import script_json
 
+_PAGE = 1_450_000
+"""Characters of a page: beyond this it is slow to open and too large to mail."""
+_MANY = 400
+"""Results above which a suite's table gives its outcomes as counts alone, without bars."""
 
-def render_html(board: Board, samples: Sequence[Mapping[str, Any]]) -> str:
-    """The page. Every string in it that is not ours is made printable, then escaped by the template engine."""
+
+def render_html(board: Board, samples: Sequence[tuple[str, Sequence[RankedSample]]] = ()) -> str:
+    """The page, with as many of the samples as there is room for.
+
+    Every string in it that is not ours is made printable, then escaped by the template engine.
+    """
+    render = _template(board)
+    bare = render(samples="", left_out=0)
+    kept, left_out = fitting(samples, _PAGE - len(bare))
+    # Markup: JSON whose own escapes leave nothing to escape; HTML's would not be undone inside a script element.
+    return render(samples=Markup(script_json(kept)) if kept else "", left_out=left_out) + "\n"
+
+
+def _template(board: Board) -> Callable[..., str]:
     style, script = _asset("report.css"), _asset("report.js")
     environment = Environment(
         loader=PackageLoader("reports"),
@@ -35,10 +54,10 @@ def render_html(board: Board, samples: Sequence[Mapping[str, Any]]) -> str:
     environment.filters["breakable"] = _breakable
     drawn = [(plot, svg.draw(plot.spec, plot.label)) for plot in plots(board)] if svg.available() else []
     counted = {name for row in board.rows for name in row.outcomes}
-    page = environment.get_template("report.html").render(
+    return partial(
+        environment.get_template("report.html").render,
         board=board,
-        # Markup: JSON whose own escapes leave nothing to escape; HTML's would not be undone inside a script element.
-        samples=Markup(script_json(samples)) if samples else "",
+        bars=sum(len(row.cells) for row in board.rows) <= _MANY,
         style=Markup(style),
         script=Markup(script),
         style_hash=_csp_hash(style),
@@ -53,10 +72,26 @@ def render_html(board: Board, samples: Sequence[Mapping[str, Any]]) -> str:
         seeds=over_seeds([row.run for row in board.rows]),
         breakdown=breakdown,
         part_name=part_name,
+        first_with=_first_with(board),
         tokens=_tokens,
         version=__version__,
     )
-    return page + "\n"
+
+
+def _first_with(board: Board) -> Callable[[list[SuiteRecord]], str]:
+    """Which run is the first with these suites, so that fifty runs of the same ones need not all spell them out."""
+    first: dict[str, str] = {}
+
+    def label(suites: list[SuiteRecord]) -> str:
+        return first[_key(suites)]
+
+    for row in board.rows:
+        first.setdefault(_key(row.run.manifest.suites), row.run.label)
+    return label
+
+
+def _key(suites: list[SuiteRecord]) -> str:
+    return repr([suite.model_dump() for suite in suites])
 
 
 def facts(values: Mapping[str, Any]) -> str:

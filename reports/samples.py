@@ -15,9 +15,6 @@ from reports.text import clip, script_json
 
 _FIELD = 3000
 """Characters of one text at most."""
-_BUDGET = 700_000
-"""Characters of all samples together at most, as they stand in the page: a `<` takes six there."""
-
 RankedSample: TypeAlias = tuple[int, dict[str, Any]]
 """Rank within its suite, and the sample; `run` is not in it yet."""
 
@@ -33,8 +30,13 @@ def samples_of(store: RunStore, chosen: Mapping[Slot, tuple[int, Judgement]]) ->
         yield rank, _sample(generation, judgement)
 
 
-def fitting(runs: Iterable[tuple[str, Iterable[RankedSample]]]) -> tuple[list[dict[str, Any]], int]:
-    """As many samples of all runs as a page can hold, by run and suite, and how many were left out."""
+def fitting(runs: Iterable[tuple[str, Iterable[RankedSample]]], room: int) -> tuple[list[dict[str, Any]], int]:
+    """As many samples of all runs as fit, by run and suite, and how many were left out.
+
+    Args:
+        runs: Label and samples of each run.
+        room: Characters, as they stand in the page: a `<` takes six there.
+    """
     ranked = [
         (rank, index, {"run": label, **sample})
         for index, (label, samples) in enumerate(runs)
@@ -46,7 +48,7 @@ def fitting(runs: Iterable[tuple[str, Iterable[RankedSample]]]) -> tuple[list[di
     size = 0
     for _, index, sample in ranked:
         size += len(script_json(sample))
-        if size > _BUDGET:
+        if size > room:
             break
         kept.append((index, sample))
     kept.sort(key=lambda item: (item[0], item[1]["suite"], item[1]["outcome"] == "passed", item[1]["problem"]))

@@ -8,6 +8,7 @@ specification and CSS variables in the page, which follows the reader's theme.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
@@ -27,6 +28,8 @@ _ATTRIBUTES = frozenset({
     "fill", "fill-opacity", "stroke", "stroke-width", "stroke-opacity", "stroke-dasharray", "stroke-miterlimit",
     "stroke-linejoin", "opacity", "text-anchor", "font-size", "font-weight", "font-style",
 })  # fmt: skip
+_LONG = re.compile(r"\d+\.\d{2,}")
+"""Coordinates finer than anyone sees: half of a chart's bytes."""
 _CONFIG: dict[str, Any] = {
     "aria": False,
     "background": None,
@@ -77,4 +80,4 @@ def _rebuilt(element: ElementTree.Element) -> Markup:
 
 def _shown(value: str) -> str:
     variable = _VARIABLES.get(value)
-    return f"var({variable})" if variable else value
+    return f"var({variable})" if variable else _LONG.sub(lambda number: f"{float(number[0]):.1f}", value)

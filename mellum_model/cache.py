@@ -4,7 +4,7 @@ A token at position p lies in slot p mod S of its row. Rotation is in the keys a
 matter. Drafting writes ahead of what is accepted; a ring then needs as many slots beyond the window as may be taken
 back, or a rejected draft would have overwritten a key that is still seen.
 
-Shapes: R rows, S slots, K key-value heads, C head dimension.
+Shapes: R rows, K key-value heads, S slots, C head dimension; each layer's keys and values are [R, K, S, C] each.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class KVCache:
         self.slack = slack
         self.rows = 0
         self.tokens = 0
-        self._tail = (config.num_key_value_heads, config.head_dim)
+        self._heads = (config.num_key_value_heads, config.head_dim)
         self.device, self.dtype = torch.device(device), dtype
         self.keys: list[Tensor] = []
         self.values: list[Tensor] = []
@@ -67,14 +67,15 @@ class KVCache:
             tokens = -(-max(tokens, min(2 * self.tokens, tokens + 65_536)) // _GRAIN) * _GRAIN
         old = [self.slots(layer) for layer in range(len(self.windows))]
         self.rows, self.tokens = max(rows, self.rows), max(tokens, self.tokens)
+        kv_heads, head_dim = self._heads
         for store in (self.keys, self.values):
             grown = [
-                torch.zeros(self.rows, self.slots(layer), *self._tail, device=self.device, dtype=self.dtype)
+                torch.zeros(self.rows, kv_heads, self.slots(layer), head_dim, device=self.device, dtype=self.dtype)
                 for layer in range(len(old))
             ]
             for layer, before in enumerate(store):
                 # A ring that was shorter than its window has not wrapped yet: its slots keep their numbers.
-                grown[layer][: before.shape[0], : old[layer]] = before
+                grown[layer][: before.shape[0], :, : old[layer]] = before
             store[:] = grown
         return True
 
@@ -91,19 +92,18 @@ class KVCache:
         """
         for layer, (keys, values) in enumerate(kept, first_layer):
             slots = self.slots(layer)
-            for index, (row, length) in enumerate(zip(rows, lengths, strict=True)):
-                begin = max(0, length - slots)
-                if begin == 0:
-                    self.keys[layer][row, :length] = keys[index, :length]
-                    self.values[layer][row, :length] = values[index, :length]
-                else:
-                    places = torch.arange(begin, length, device=keys.device) % slots
-                    self.keys[layer][row, places] = keys[index, begin:length]
-                    self.values[layer][row, places] = values[index, begin:length]
+            for store, fresh in ((self.keys[layer], keys), (self.values[layer], values)):
+                for index, (row, length) in enumerate(zip(rows, lengths, strict=True)):
+                    begin = max(0, length - slots)
+                    last = fresh[index, begin:length].transpose(0, 1)  # [K, at most S, C]
+                    if begin == 0:
+                        store[row, :, :length] = last
+                    else:
+                        store[row, :, torch.arange(begin, length, device=last.device) % slots] = last
 
     def move(self, source: int, target: int, length: int) -> None:
         """Copy one row's `length` tokens over another row."""
         for store in (self.keys, self.values):
             for tensor in store:
-                used = min(length, tensor.shape[1])
-                tensor[target, :used] = tensor[source, :used]
+                used = min(length, tensor.shape[2])
+                tensor[target, :, :used] = tensor[source, :, :used]

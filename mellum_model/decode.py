@@ -1,8 +1,8 @@
 """The next few tokens of each row against the cache: the model's mathematics with the fewest operations.
 
-At batch 1 a small model spends its time starting operations, not computing. So: no modules are called, all layers'
-rotary tables come from one product that has the q and k norms' weights in it, masks are built once a step and only
-where rows differ, residuals are added by the matrix product itself, and only the experts that are hit are touched.
+At batch 1 a small model spends its time starting operations and reading weights, not computing. So: no modules are
+called, all layers' rotary tables come from one product that has the q and k norms' weights in it, masks are built once
+a step and only where rows differ, and weights lie as their products read them fastest (`decode_layer`, `few_rows`).
 
 Shapes: B rows, T tokens a row, N = B·T, D hidden, H heads, K key-value heads, G = H/K, C head dimension, S slots.
 """
@@ -18,55 +18,20 @@ from torch import Tensor
 
 from .cache import KVCache
 from .config import LayerType
+from .decode_layer import LayerForm, PackedLayer, PlainLayer, Rms, packs
+from .few_rows import Matrix
 from .layer import DecoderLayer
 from .model import Mellum
-from .moe import SparseMlp, choose, grouped_experts, sorted_experts
-
-FEW = 2
-"""Tokens up to which each expert's product is a vector's: sorting by expert costs more than it joins."""
 
 
-class _Norm:
-    """RMS norm in four small operations, where torch's own on CPU is a dozen.
-
-    x·w·√D / hypot(‖x‖, √(D·eps)); half precision is left to torch, which widens it.
-    """
-
-    def __init__(self, weight: Tensor, eps: float) -> None:
-        self.weight, self.eps = weight.detach(), eps
-        self.size = (weight.shape[0],)
-        self.scaled = self.weight * weight.shape[0] ** 0.5
-        self.floor = self.weight.new_tensor((weight.shape[0] * eps) ** 0.5)
-        self.short = weight.dtype == torch.float32 and weight.device.type == "cpu"
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Normalise [..., D]."""
-        if not self.short:
-            return F.rms_norm(x, self.size, self.weight, self.eps)
-        norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        result: Tensor = (x * self.scaled).div_(torch.hypot(norm, self.floor))
-        return result
-
-
+@dataclass(slots=True)
 class _Layer:
-    """One layer's weights in the form that the products want: views, but for the norms, which are copied."""
-
-    def __init__(self, module: DecoderLayer, index: int, eps: float) -> None:
-        self.module, self.index = module, index
-        self.order = 0  # within its group
-        attention = module.self_attn
-        self.kind: LayerType = attention.layer_type
-        self.norm1 = _Norm(module.input_layernorm.weight, eps)
-        self.norm2 = _Norm(module.post_attention_layernorm.weight, eps)
-        self.qkv, self.qkv_bias = attention.qkv_proj.weight, attention.qkv_proj.bias
-        self.o_t, self.o_bias = attention.o_proj.weight.t(), attention.o_proj.bias
-        self.mlp = module.mlp
-        if isinstance(module.mlp, SparseMlp):
-            self.router = module.mlp.gate.weight
-            experts = module.mlp.experts
-            self.gate_up, self.down = experts.gate_up_proj.unbind(0), experts.down_proj.unbind(0)
-            self.gate_up_t = [weight.t() for weight in self.gate_up]
-            self.down_t = [weight.t() for weight in self.down]
+    form: LayerForm
+    kind: LayerType
+    index: int
+    """In the cache."""
+    order: int = 0
+    """Within its group."""
 
 
 @dataclass(slots=True)
@@ -93,15 +58,15 @@ class _Step:
     cos: tuple[Tensor, ...]
     sin: tuple[Tensor, ...]
     places: Tensor
-    """Where to write: row · S + slot, [N]."""
+    """Where to write, counted in heads of slots over the whole store, [N·K]."""
     used: int
     """Slots that may hold anything seen."""
     mask: Tensor | None
-    """[B, 1, T, used] added to the scores; None: all is seen."""
+    """Added to the scores, [B, 1, T, used], or [B·K, T·G, used] for the packed form; None: all is seen."""
 
 
 class Decoder:
-    """Steps of a model over its cache."""
+    """Steps of a model over its cache. Weights must not change while it lives: some are copied."""
 
     def __init__(self, model: Mellum, cache: KVCache) -> None:
         config = model.config
@@ -111,38 +76,41 @@ class Decoder:
             config.num_key_value_heads,
             config.head_dim,
         )
-        self.eps = config.rms_norm_eps
-        self.final_norm = _Norm(model.norm.weight, self.eps)
-        self.unit = _Norm(torch.ones(self.head_dim, dtype=model.dtype, device=model.device), self.eps)
-        trunk = [_Layer(cast(DecoderLayer, layer), index, self.eps) for index, layer in enumerate(model.layers)]
-        self.trunk = trunk
-        self.groups = {
-            kind: self._group([layer for layer in trunk if layer.kind == kind], kind, 0)
-            for kind in sorted(set(config.layer_types))
-        }
+        self.packed = packs(model)
+        self.unit = Rms(self.head_dim, config.rms_norm_eps)
+        out = model.embed_tokens if model.lm_head is None else model.lm_head
+        self.out = Matrix(out.weight) if self.packed else None
+        form: type[PackedLayer] | type[PlainLayer] = PackedLayer if self.packed else PlainLayer
+        modules = [cast(DecoderLayer, layer) for layer in model.layers]
+        self.trunk = [
+            _Layer(form(module, config), module.self_attn.layer_type, index) for index, module in enumerate(modules)
+        ]
+        self.groups: dict[LayerType, _Group] = {}
+        for kind in sorted(set(config.layer_types)):
+            own = [layer for layer in self.trunk if layer.kind == kind]
+            self.groups[kind] = self._group(own, [modules[layer.index] for layer in own], kind, 0)
         self.head_layer: _Layer | None = None
         if model.mtp is not None:
-            self.head_layer = _Layer(cast(DecoderLayer, model.mtp.layers[0]), len(trunk), self.eps)
-            head = model.mtp
-            self.head_norms = tuple(
-                _Norm(norm.weight, self.eps)
-                for norm in (head.pre_fc_norm_embedding, head.pre_fc_norm_hidden, head.norm)
-            )
-            self.head_group = self._group([self.head_layer], config.mtp_layer_type, 1)
+            module = cast(DecoderLayer, model.mtp.layers[0])
+            self.head_layer = _Layer(form(module, config), config.mtp_layer_type, len(modules))
+            self.head_group = self._group([self.head_layer], [module], config.mtp_layer_type, 1)
+            self.fc = Matrix(model.mtp.fc.weight) if self.packed else model.mtp.fc
 
     @torch.no_grad()
-    def _group(self, layers: list[_Layer], kind: LayerType, shift: int) -> _Group:
+    def _group(self, layers: list[_Layer], modules: list[DecoderLayer], kind: LayerType, shift: int) -> _Group:
         for order, layer in enumerate(layers):
             layer.order = order
+        # The packed form's norm leaves √C to these tables; for q it cancels the scale of the scores, 1/√C.
+        k_gain = self.unit.gain if self.packed else 1.0
         norms = torch.stack(
             [
                 torch.cat(
                     (
-                        layer.module.self_attn.q_norm.weight.expand(self.heads, -1),
-                        layer.module.self_attn.k_norm.weight.expand(self.kv_heads, -1),
+                        module.self_attn.q_norm.weight.expand(self.heads, -1),
+                        (module.self_attn.k_norm.weight * k_gain).expand(self.kv_heads, -1),
                     )
                 )
-                for layer in layers
+                for module in modules
             ]
         )[:, None]
         empty = norms.new_empty(0, 1, self.head_dim)
@@ -160,25 +128,32 @@ class Decoder:
         self._tables(group)
         slots = self.cache.slots(group.layers[0].index)
         window = self.config.window(group.kind)
-        device = group.norms.device
+        kv_heads, device = self.kv_heads, group.norms.device
         if len(positions) == 1 and length == 1:
             here = positions[0]
             cos, sin = group.cos[here : here + 1], group.sin[here : here + 1]
-            places = torch.tensor([here % slots], device=device)
         else:
             flat = [position + step for position in positions for step in range(length)]
             index = torch.tensor(flat, device=device)
             cos, sin = group.cos.index_select(0, index), group.sin.index_select(0, index)
-            rows = [row * slots for row in range(len(positions)) for _ in range(length)]
-            places = torch.tensor(
-                [row + position % slots for row, position in zip(rows, flat, strict=True)], device=device
-            )
+        places = torch.tensor(
+            [
+                (row * kv_heads + head) * slots + (position + step) % slots
+                for row, position in enumerate(positions)
+                for step in range(length)
+                for head in range(kv_heads)
+            ],
+            device=device,
+        )
         top, bottom = max(positions), min(positions)
         used = min(top + length, slots)
         seen_all = length == 1 and (
             (top == bottom and (window is None or top < window)) or (window == slots and bottom >= slots - 1)
         )
         mask = None if seen_all else self._mask(positions, length, slots, used, window, group.norms)
+        if mask is not None and self.packed:
+            shape = (len(positions), kv_heads, length, self.heads // kv_heads, used)
+            mask = mask[:, :, :, None].expand(shape).reshape(len(positions) * kv_heads, -1, used)
         return _Step((group.norms * cos).unbind(0), (group.rolled * sin).unbind(0), places, used, mask)
 
     def _mask(
@@ -196,54 +171,34 @@ class Decoder:
             :, None
         ]
 
-    def _attend(self, layer: _Layer, step: _Step, x_ND: Tensor, rows: int, length: int) -> Tensor:
-        """The residual stream after this layer's attention."""
+    def _attended(self, layer: _Layer, step: _Step, x_ND: Tensor, rows: int, length: int) -> Tensor:
+        """Heads [N, H·C] of a layer's attention; the tokens' own keys and values are stored first."""
         heads, kv_heads, dim = self.heads, self.kv_heads, self.head_dim
-        h_ND = layer.norm1(x_ND)
-        qkv = F.linear(h_ND, layer.qkv, layer.qkv_bias).view(rows * length, -1, dim)
-        qk = self.unit(qkv[:, : heads + kv_heads])
+        qkv = layer.form.qkv(x_ND).view(rows * length, -1, dim)
+        qk = qkv[:, : heads + kv_heads]
+        qk = self.unit(qk) if self.packed else F.rms_norm(qk, (dim,), eps=self.config.rms_norm_eps)
         qk = torch.addcmul(qk * step.cos[layer.order], qk.roll(dim // 2, -1), step.sin[layer.order])
         keys, values = self.cache.keys[layer.index], self.cache.values[layer.index]
-        keys.view(-1, kv_heads, dim).index_copy_(0, step.places, qk[:, heads:])
-        values.view(-1, kv_heads, dim).index_copy_(0, step.places, qkv[:, heads + kv_heads :])
-        k = keys[:rows, : step.used].transpose(1, 2)  # [B, K, used, C]
-        v = values[:rows, : step.used].transpose(1, 2)
-        if length == 1:  # the G query heads of a key-value head are G queries of it: nothing is repeated
-            q = qk[:, :heads].view(rows, kv_heads, -1, dim)
-            flat = F.scaled_dot_product_attention(q, k, v, attn_mask=step.mask).reshape(rows, -1)
-        else:
-            q = qk[:, :heads].view(rows, length, heads, dim).transpose(1, 2)
+        keys.view(-1, dim).index_copy_(0, step.places, qk[:, heads:].reshape(-1, dim))
+        values.view(-1, dim).index_copy_(0, step.places, qkv[:, heads + kv_heads :].reshape(-1, dim))
+        # The G query heads of a key-value head are G queries of it: no key is repeated.
+        q = qk[:, :heads].view(rows, length, kv_heads, -1, dim)
+        if not self.packed:
+            k, v = keys[:rows, :, : step.used], values[:rows, :, : step.used]  # [B, K, used, C]
+            q = q.permute(0, 2, 3, 1, 4).flatten(1, 2)  # [B, H, T, C]
             out = F.scaled_dot_product_attention(q, k, v, attn_mask=step.mask, enable_gqa=True)
-            flat = out.transpose(1, 2).reshape(rows * length, -1)
-        x_ND = torch.addmm(x_ND, flat, layer.o_t)
-        return x_ND if layer.o_bias is None else x_ND + layer.o_bias
+            return out.transpose(1, 2).reshape(rows * length, -1)
+        # For so few queries two products and a softmax are done before torch's fused kernel has set itself up.
+        q = q.transpose(1, 2).reshape(rows * kv_heads, -1, dim)  # [B·K, T·G, C]
+        k, v = (x[:rows].flatten(0, 1)[:, : step.used] for x in (keys, values))
+        k = k.transpose(1, 2)
+        scores = torch.bmm(q, k) if step.mask is None else torch.baddbmm(step.mask, q, k)
+        out = torch.bmm(scores.softmax(-1), v)
+        return out.view(rows, kv_heads, length, -1, dim).transpose(1, 2).reshape(rows * length, -1)
 
-    def _feed(self, layer: _Layer, x_ND: Tensor) -> Tensor:
-        """The residual stream after this layer's experts."""
-        h_ND = layer.norm2(x_ND)
-        if not isinstance(layer.mlp, SparseMlp):
-            dense: Tensor = layer.mlp(h_ND)[0]
-            return x_ND + dense
-        logits = F.linear(h_ND.float(), layer.router.float())
-        weights, experts = choose(logits, self.config.num_experts_per_tok, self.config.norm_topk_prob)
-        if x_ND.is_cuda:
-            parameters = layer.mlp.experts
-            return x_ND + grouped_experts(h_ND, experts, weights, parameters.gate_up_proj, parameters.down_proj)
-        if x_ND.shape[0] > FEW:
-            fed: Tensor = sorted_experts(h_ND, experts, weights, layer.gate_up_t, layer.down_t)[0]
-            return fed.add_(x_ND)
-        chosen: list[list[int]] = experts.tolist()
-        hidden = h_ND.new_empty(experts.numel(), layer.gate_up[0].shape[0])
-        outs = iter(hidden.unbind(0))
-        for token, own in zip(h_ND.unbind(0), chosen, strict=True):
-            for expert in own:
-                torch.mv(layer.gate_up[expert], token, out=next(outs))
-        gate, up = hidden.chunk(2, -1)
-        acts = iter(F.silu(gate).mul_(up).mul_(weights.to(h_ND.dtype).view(-1, 1)).unbind(0))
-        for result, own in zip(x_ND.unbind(0), chosen, strict=True):  # attention's sum is ours to write to
-            for expert in own:
-                result.addmv_(layer.down[expert], next(acts))
-        return x_ND
+    def _layer(self, layer: _Layer, step: _Step, x_ND: Tensor, rows: int, length: int) -> Tensor:
+        attended = self._attended(layer, step, x_ND, rows, length)
+        return layer.form.fed(layer.form.joined(x_ND, attended))
 
     @torch.inference_mode()
     def step(self, tokens: Tensor, positions: list[int]) -> Tensor:
@@ -260,8 +215,9 @@ class Decoder:
         plans = {kind: self._plan(group, positions, length) for kind, group in self.groups.items()}
         x = F.embedding(tokens.reshape(-1), self.model.embed_tokens.weight)
         for layer in self.trunk:
-            x = self._feed(layer, self._attend(layer, plans[layer.kind], x, rows, length))
-        return self.final_norm(x).view(rows, length, -1)
+            x = self._layer(layer, plans[layer.kind], x, rows, length)
+        hidden: Tensor = self.model.norm(x)
+        return hidden.view(rows, length, -1)
 
     @torch.inference_mode()
     def mtp_step(self, tokens: Tensor, hidden: Tensor, positions: list[int]) -> Tensor:
@@ -279,15 +235,15 @@ class Decoder:
         if head is None or layer is None:
             raise ValueError("this model has no MTP head")
         rows, length = tokens.shape
-        embedding_norm, hidden_norm, out_norm = self.head_norms
         embedded = F.embedding(tokens.reshape(-1), self.model.embed_tokens.weight)
-        pair = torch.cat(
-            (
-                embedding_norm(embedded),
-                hidden_norm(hidden.reshape(rows * length, -1)),
-            ),
-            -1,
-        )
-        x = F.linear(pair, head.fc.weight)
-        x = self._feed(layer, self._attend(layer, self._plan(self.head_group, positions, length), x, rows, length))
-        return out_norm(x).view(rows, length, -1)
+        states = hidden.reshape(rows * length, -1)
+        x = self.fc(torch.cat((head.pre_fc_norm_embedding(embedded), head.pre_fc_norm_hidden(states)), -1))
+        out: Tensor = head.norm(self._layer(layer, self._plan(self.head_group, positions, length), x, rows, length))
+        return out.view(rows, length, -1)
+
+    @torch.inference_mode()
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[..., V] of states [..., D] that `step` or `mtp_step` gave."""
+        if self.out is None:
+            return self.model.head(hidden)
+        return self.out(hidden.flatten(0, -2)).view(*hidden.shape[:-1], -1)

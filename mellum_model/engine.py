@@ -294,7 +294,7 @@ class Engine:
         positions = [row.position for row in self.rows]
         self._reserve(len(self.rows), max(positions) + 1)
         tokens = torch.tensor([[row.pending] for row in self.rows], device=self.model.device)
-        logits = self.model.head(self.decoder.step(tokens, positions)[:, 0])
+        logits = self.decoder.logits(self.decoder.step(tokens, positions)[:, 0])
         chosen = self._choose(logits, self.rows)
         for index, row in enumerate(self.rows):
             row.position += 1
@@ -308,7 +308,7 @@ class Engine:
         self._reserve(len(rows), max(positions) + 1 + self.drafts)
         pending = torch.tensor([[row.pending] for row in rows], device=self.model.device)
         hidden = self.decoder.step(torch.cat((pending, drafts), 1), positions)  # [B, k + 1, D]
-        logits = self.model.head(hidden)
+        logits = self.decoder.logits(hidden)
         proposed: list[list[int]] = drafts.tolist()
         if draft_probabilities is None:
             best: list[list[int]] = logits.argmax(-1).tolist()
@@ -345,7 +345,7 @@ class Engine:
             if ahead:
                 at = [row.position + ahead - 1 for row in rows]
                 hidden = self.decoder.mtp_step(found[-1][:, None], hidden[:, None], at)[:, 0]
-            logits = self.model.head(hidden)
+            logits = self.decoder.logits(hidden)
             if greedy:
                 found.append(logits.argmax(-1))
             else:

@@ -214,7 +214,7 @@ def speculative_rows(args: argparse.Namespace) -> list[dict[str, Any]]:
 
         @torch.inference_mode()
         def plain_step(decoder: Decoder = decoder, token: torch.Tensor = token, places: list[int] = places) -> None:
-            model.head(decoder.step(token, places))
+            decoder.logits(decoder.step(token, places))
 
         @torch.inference_mode()
         def draft_step(
@@ -223,7 +223,7 @@ def speculative_rows(args: argparse.Namespace) -> list[dict[str, Any]]:
             hidden: torch.Tensor = hidden,
             places: list[int] = places,
         ) -> None:
-            model.head(decoder.mtp_step(token, hidden, places))
+            decoder.logits(decoder.mtp_step(token, hidden, places))
 
         costs = measure("draft cost", {"plain": plain_step, "draft": draft_step}, 40, 1, "cpu")
         a = sum(result.accepted for result in results[True]) / sum(result.drafted for result in results[True])

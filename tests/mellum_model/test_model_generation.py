@@ -289,3 +289,24 @@ def test_cache_bytes_are_the_published_figure() -> None:
     cache = KVCache(config, device="meta", dtype=torch.bfloat16)
     cache.reserve(1, 131_072)
     assert cache.nbytes == 1_923_088_384
+
+
+@pytest.mark.parametrize("form", ["packed", "plain"])
+@pytest.mark.parametrize("rows", [1, 2, 5, 40])
+def test_both_forms_of_the_weights_give_the_models_logits(
+    form: str, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every kernel: sums of rows, oneDNN's, experts sorted and not; and the form that copies nothing."""
+    monkeypatch.setattr("mellum_model.decode_layer.PACKED_BYTES", 0 if form == "plain" else 2**30)
+    for name in ("mixed_yarn", "odd", "bias_dense_unnormalised"):
+        model = build(CONFIGS[name])
+        ids = tokens(model.config, rows, 12)
+        cache = KVCache(model.config, dtype=torch.float32)
+        cache.reserve(rows, 12)
+        decoder = Decoder(model, cache)
+        assert decoder.packed is (form == "packed")
+        with torch.no_grad():
+            full = model(ids)
+        for place in range(12):
+            logits = decoder.logits(decoder.step(ids[:, place : place + 1], [place] * rows))
+            torch.testing.assert_close(logits[:, 0], full[:, place], atol=1e-5, rtol=0)

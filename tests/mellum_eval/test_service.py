@@ -196,7 +196,6 @@ def test_files_are_for_python_alone(client: httpx.Client) -> None:
         ({"code": None}, "code"),
         ({"run_timeout": 0}, "run_timeout"),
         ({"run_timeout": 3000}, "run_timeout"),
-        ({"compile_timeout": 3000}, "compile_timeout"),
         ({"memory_limit_MB": 60000}, "memory_limit_MB"),
         ({"files": {"a": "?"}}, "files"),
     ],

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import socket
 import sys
@@ -19,11 +18,10 @@ from typing import Any, NoReturn
 
 from sandboxes.runtime import frames, orders, zygote
 from sandboxes.runtime.job import Job
+from sandboxes.runtime.loop import READABLE, WRITABLE, Loop
 from sandboxes.runtime.meter import Meter
 from sandboxes.runtime.traces import Traces
 
-READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
-WRITABLE = select.POLLOUT | select.POLLERR
 HOLD_S = 0.001
 STUCK_S = 30.0
 """How long a fork, a death or a cleaning may take; far more than they do on any machine that gets on at all."""
@@ -56,20 +54,20 @@ def main(shipment: dict[str, Any]) -> NoReturn:
     os._exit(1)
 
 
-class Supervisor:
-    """The loop and what it holds."""
+class Supervisor(Loop):
+    """What the loop serves and what it holds."""
 
     def __init__(self, control: socket.socket, zygote_pid: int, confinement: dict[str, Any]) -> None:
+        super().__init__()
         self.control = control
         self.zygote_pid = zygote_pid
         self.confinement = confinement
         self.traces = Traces(confinement["areas"], confinement["work"])
         self.job: Job | None = None
-        self.turn = 0
+        self.served = 0
         self.incoming = bytearray()
         self.outgoing = bytearray()
-        self.poll = select.poll()
-        self.handlers: dict[int, Callable[[], object]] = {}
+        self.spare = 0
         self.paused: list[tuple[int, Callable[[], object]]] = []
         self.wakeups, wake = os.pipe()
         os.set_blocking(wake, False)
@@ -92,10 +90,7 @@ class Supervisor:
             if job is not None:
                 wake_at = min(job.wake_at, job.hold_until) if self.outgoing else job.wake_at
                 timeout = max(0.0, wake_at - time.monotonic()) * 1000
-            for fd, _ in self.poll.poll(timeout):
-                handler = self.handlers.get(fd)  # an earlier handler of this round may have closed it
-                if handler is not None:
-                    handler()
+            self.turn_once(timeout)
             job = self.job
             if job is not None:
                 now = time.monotonic()
@@ -117,16 +112,6 @@ class Supervisor:
         if not job.hold_until:
             job.hold_until = time.monotonic() + HOLD_S
         return time.monotonic() < job.hold_until
-
-    def watch(self, fd: int, handler: Callable[[], object], events: int = READABLE) -> None:
-        """Have `handler` called when `fd` is ready."""
-        self.handlers[fd] = handler
-        self.poll.register(fd, events)
-
-    def forget(self, fd: int) -> None:
-        """Stop watching; does nothing for what is not watched."""
-        if self.handlers.pop(fd, None) is not None:
-            self.poll.unregister(fd)
 
     # -- towards the harness --------------------------------------------------------------------------------------
 
@@ -199,18 +184,20 @@ class Supervisor:
     # -- a session ------------------------------------------------------------------------------------------------
 
     def open(self, session: int, payload: bytes) -> None:
-        """Make the pipes and have the zygote fork."""
+        """Make the pipes and set the spare child to work."""
         job = self.job = Job(session, payload)
-        self.turn += 1
+        self.served += 1
         count = self.confinement["uid_count"]
-        job.uid = self.confinement["uid_base"] + (self.turn % count if count else 0)
+        job.uid = self.confinement["uid_base"] + (self.served % count if count else 0)
         job.oom_kills = self.meter.oom_kills()
-        job.group_cpu = None
         given = job.make_pipes()
-        order = orders.ORDER.pack(orders.FORK, job.uid, job.memory_mb, job.cpu_limit, job.canary)
+        order = orders.ORDER.pack(orders.BEGIN, job.uid, job.memory_mb, job.cpu_limit, job.canary)
         socket.send_fds(self.control, [order], given)
         for fd in given:
             os.close(fd)
+        if self.spare:
+            job.started(self.spare, self.meter)
+            self.spare = 0
         self.watch(job.outbox, self.on_outbox)
         self.watch(job.stderr, self.on_stderr)
         if job.stdout >= 0:
@@ -324,12 +311,16 @@ class Supervisor:
             self.meter = Meter(self.zygote_pid, cgroup=self.confinement["cgroup"])
             hello = {"python": sys.version.split()[0], "areas": self.traces.areas, "oom": self.meter.has_oom_counter}
             self.emit(frames.READY, json.dumps(hello).encode())
+            self.prepare()
             return
         job = self.job
-        if job is None:
-            raise RuntimeError(f"report {kind} without a session")
         if kind == orders.FORKED:
-            job.started(pid, self.meter)
+            if job is None:
+                self.spare = pid
+            else:  # the session was quicker than the fork
+                job.started(pid, self.meter)
+        elif job is None:
+            raise RuntimeError(f"report {kind} without a session")
         elif kind == orders.EXITED:
             job.exited(status, cpu, rss_kb, time.monotonic())
             job.alive = bool(alive)
@@ -403,3 +394,9 @@ class Supervisor:
         self.paused.clear()
         self.emit(frames.END, job.ending(self.meter, left))
         self.job = None
+        self.flush()  # before the fork: the harness goes on while we do
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Have the zygote fork the next session's child ahead: it waits, touched by nobody, for that session's order."""
+        self.control.send(orders.ORDER.pack(orders.FORK, 0, 0, 0.0, 0))

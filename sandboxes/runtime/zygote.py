@@ -1,5 +1,9 @@
 """The zygote: a warm interpreter that forks. It reads orders and descriptors, never a job or a reply.
 
+The next session's child is forked ahead, as soon as the last one is cleaned up after: it rehearses a job of ours, so
+that the pages it will write are its own already, and then waits for its order. It is forked after the last job and
+before the next, so it is alive beside neither.
+
 Each child inherits this process's memory, so nothing of any job may ever be in it: the supervisor, which does all
 reading and writing, is another process, and children cannot look into either (their user is another one).
 Single-threaded and blocking on purpose: while a child runs there is nothing else to do here.
@@ -29,6 +33,8 @@ WARM_MODULES = """
 INBOX, OUTBOX, CONTROL = 3, 4, 32
 MIB = 1 << 20
 OPEN_FILES = 256
+REHEARSALS = 30
+"""As many as CPython's adaptive interpreter needs to settle: bytecode that still adapts writes to, and so copies, pages."""
 STACK_MB = 64  # the gap that the kernel left below the stack at exec is at least 128 MiB
 
 
@@ -52,6 +58,10 @@ def main(control: socket.socket, shipment: dict[str, Any]) -> None:
     warm = getattr(child, "warm", None)
     if warm is not None:
         warm()
+    rehearse = getattr(child, "rehearse", None)
+    if rehearse is not None:
+        for _ in range(REHEARSALS):
+            rehearse()
     if not confinement["uid_count"]:
         importlib.import_module("sandboxes.runtime.namespace")  # not in every zygote: it brings ctypes
     os.umask(0o022)
@@ -60,12 +70,8 @@ def main(control: socket.socket, shipment: dict[str, Any]) -> None:
     gc.collect()
     gc.freeze()
     control.send(orders.REPORT.pack(orders.WARM, os.getpid(), 0, 0.0, 0, 0))
-    buffer = orders.ORDER.size
     while True:
-        record, fds, _, _ = socket.recv_fds(control, buffer, 4)
-        if not record:
-            os._exit(0)
-        kind, uid, memory_mb, cpu_s, canary = orders.ORDER.unpack(record)
+        kind, uid, _, _, _, _ = receive(control)
         if kind == orders.SWEEP:
             control.send(orders.REPORT.pack(orders.SWEPT, 0, 0, 0.0, 0, sweep()))
             continue
@@ -74,6 +80,9 @@ def main(control: socket.socket, shipment: dict[str, Any]) -> None:
             status = 70
             try:
                 if kind == orders.FORK:
+                    if rehearse is not None:
+                        rehearse()
+                    _, uid, memory_mb, cpu_s, canary, fds = receive(control)
                     become(uid, fds, confinement, memory_mb, cpu_s, baseline)
                     (echo.serve if canary else child.serve)(INBOX, OUTBOX)
                     _flush()
@@ -89,14 +98,21 @@ def main(control: socket.socket, shipment: dict[str, Any]) -> None:
                 os._exit(status)
         if kind == orders.FORK:
             control.send(orders.REPORT.pack(orders.FORKED, pid, 0, 0.0, 0, 0))
-        for fd in fds:
-            os.close(fd)
         _, status, usage = os.wait4(pid, 0)
         code = os.waitstatus_to_exitcode(status)
         alive = sweep() if kind == orders.FORK else 0
         cpu = usage.ru_utime + usage.ru_stime
         kind = orders.EXITED if kind == orders.FORK else orders.CLEANED
         control.send(orders.REPORT.pack(kind, pid, code, cpu, usage.ru_maxrss, alive))
+
+
+def receive(control: socket.socket) -> tuple[int, int, int, float, int, list[int]]:
+    """The next order: its fields, and the descriptors that came with it."""
+    record, fds, _, _ = socket.recv_fds(control, orders.ORDER.size, 4)
+    if not record:
+        os._exit(0)
+    kind, uid, memory_mb, cpu_s, canary = orders.ORDER.unpack(record)
+    return kind, uid, memory_mb, cpu_s, canary, fds
 
 
 def sweep() -> int:

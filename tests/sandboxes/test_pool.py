@@ -19,7 +19,7 @@ async def test_a_worn_out_worker_is_replaced(pool_of: PoolOf, monkeypatch: pytes
         seen = set()
         for _ in range(9):
             await run(pool, "pass")
-            seen |= {id(worker) for worker in pool._all}
+            seen |= {worker.channel.id for worker in pool._all}
         assert len(seen) >= 3
         assert len(pool._all) <= 1
 

@@ -158,7 +158,7 @@ def _with_defaults(spec: RunSpec) -> RunSpec:
         # A replay asks what its run asked, unless told otherwise.
         replayed = RunStore.open(Path(spec.model.removeprefix("replay:"))).manifest.spec
         kept = {name: replayed[name] for name in RunSpec.model_fields if name in replayed}
-        for name in ("model", "sandbox", "workers", "max_infra_rate", "backend"):
+        for name in ("model", "sandbox", "runtime", "workers", "max_infra_rate", "backend"):
             kept.pop(name, None)
         given = {name: getattr(spec, name) for name in spec.model_fields_set}
         spec = RunSpec.model_validate({**kept, **given})
@@ -167,7 +167,7 @@ def _with_defaults(spec: RunSpec) -> RunSpec:
 
 def _opener(spec: RunSpec, say: Say) -> Callable[[], Any]:
     async def opened() -> SandboxPool:
-        pool = await open_sandbox(spec.sandbox, spec.workers)
+        pool = await open_sandbox(spec.sandbox, spec.workers, runtime=spec.runtime)
         if pool.notice:
             say(pool.notice)
         return pool

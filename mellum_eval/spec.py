@@ -66,6 +66,8 @@ class RunSpec(BaseModel):
     """New tokens at most, reasoning included."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     sandbox: Literal["auto", "docker", "local"] = "auto"
+    runtime: str | None = None
+    """OCI runtime of the containers; by default the engine's own."""
     workers: int | None = Field(default=None, ge=1, le=1024)
     """Sandbox workers; by default one a CPU."""
     max_infra_rate: float = Field(default=0.01, ge=0, le=1)

@@ -26,12 +26,17 @@ async def open_sandbox(
             `notice` is a line that says so and names the command that mends it.
         workers: Workers of each role at most; the number of CPUs if not given.
         image: Another sandbox image (Docker).
-        runtime: Another OCI runtime (Docker).
+        runtime: Another OCI runtime; insists on Docker.
 
     Raises:
         SandboxUnavailable: What was asked for cannot be had here; `mend` is the command that changes that.
         SandboxError: It is there, but failed to start.
+        ValueError: `local` has no OCI runtime.
     """
+    if runtime is not None:
+        if choice == "local":
+            raise ValueError("--runtime: the local sandbox has no OCI runtime; use --sandbox docker")
+        choice = "docker"
     if choice == "local":
         return await _started(_local(), workers)
     from sandboxes.engines.docker import IMAGE, DockerEngine

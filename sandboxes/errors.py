@@ -11,6 +11,10 @@ class ContainerLost(SandboxError):
     """The container, or its supervisor, went away in the middle of a job. Worth another try in a fresh one."""
 
 
+class EngineAway(SandboxError):
+    """The engine does not answer at the moment, as while it restarts: worth waiting for."""
+
+
 class SandboxUnavailable(SandboxError):
     """No sandbox can be had here. `mend` is the command that changes that."""
 

@@ -19,7 +19,7 @@ from typing import Any
 from sandboxes import bootstrap
 from sandboxes.check import Limits
 from sandboxes.engines.base import Channel, Engine
-from sandboxes.errors import ContainerLost, SandboxError, SandboxUnavailable
+from sandboxes.errors import ContainerLost, EngineAway, SandboxError, SandboxUnavailable
 from sandboxes.languages import FAMILIES, Family
 from sandboxes.runtime import frames
 from sandboxes.sandbox import Ending, Role
@@ -27,6 +27,8 @@ from sandboxes.worker import Worker, WorkerSession
 
 LAUNCH_TRIES = 3
 LAUNCH_PAUSE_S = 0.5
+ENGINE_PATIENCE_S = 60.0
+"""How long to wait for an engine that does not answer, such as one that restarts."""
 SESSIONS_PER_WORKER = 20_000
 CANARY = Limits(cpu_s=5, wall_s=60, memory_mb=64)
 
@@ -268,16 +270,23 @@ class SandboxPool:
         error: SandboxError = SandboxError("no worker was started")
         worker = None
         try:
-            for attempt in range(LAUNCH_TRIES):
+            attempt, give_up_at = 0, asyncio.get_running_loop().time() + ENGINE_PATIENCE_S
+            while attempt < LAUNCH_TRIES and not self._closed:
                 try:
                     worker = await self._try_launch(crew.role, family, slot, memory_mb)
                     return
                 except SandboxUnavailable as missing:
                     error = missing
                     break
+                except EngineAway as away:
+                    error = away
+                    if asyncio.get_running_loop().time() > give_up_at:
+                        break
+                    await asyncio.sleep(LAUNCH_PAUSE_S)
                 except SandboxError as failed:
                     error = failed
-                    await asyncio.sleep(LAUNCH_PAUSE_S * 2**attempt)
+                    attempt += 1
+                    await asyncio.sleep(LAUNCH_PAUSE_S * 2 ** (attempt - 1))
         finally:
             crew.starting[family] -= 1
             if worker is not None:

@@ -12,9 +12,14 @@ from sandboxes.engines.base import Channel
 from sandboxes.errors import ContainerLost
 from sandboxes.languages import Family
 from sandboxes.runtime import frames
+from sandboxes.runtime.job import WALL_PATIENCE
 from sandboxes.sandbox import End, Ending, Role
 
 GRACE_S = 0.01
+OVERDUE_S = 120.0
+"""Beyond the longest that its limits can take, how late the end of a session may be: starting, killing and cleaning."""
+GROWTH_MB = 48.0
+"""How much more than after its first session a worker's supervisor and zygote may hold before it is replaced."""
 
 _ENDS = (
     End.EXITED,
@@ -41,7 +46,14 @@ class Worker:
         self.quiet_s = quiet_s
         self.sessions = 0
         self.fit = True
-        """Whether another session may run here: False once it is lost or could not be cleaned."""
+        """Whether another session may run here: False once it is lost, could not be cleaned, or has grown."""
+        self._first_mb: float | None = None
+
+    def settle(self, clean: bool, own_mb: float) -> None:
+        """A session has ended: decide on the next."""
+        if self._first_mb is None:
+            self._first_mb = own_mb
+        self.fit = clean and own_mb - self._first_mb <= GROWTH_MB
 
     def open(self, limits: Limits, capture_stdout: int, *, canary: bool = False) -> WorkerSession:
         """Begin the next session. Nothing is sent yet: the opening travels with the first message."""
@@ -50,13 +62,14 @@ class Worker:
         packed = frames.LIMITS.pack(
             limits.cpu_s, limits.wall_s, limits.memory_mb, frames.MAX_MESSAGE, capture_stdout, canary
         )
-        return WorkerSession(self, frames.frame(frames.OPEN, self.sessions, packed))
+        longest_s = WALL_PATIENCE * limits.wall_s + OVERDUE_S
+        return WorkerSession(self, frames.frame(frames.OPEN, self.sessions, packed), longest_s)
 
 
 class WorkerSession:
     """One job on one worker; see `sandboxes.sandbox.Session`."""
 
-    def __init__(self, worker: Worker, opening: bytes) -> None:
+    def __init__(self, worker: Worker, opening: bytes, longest_s: float) -> None:
         self._worker = worker
         self._channel = worker.channel
         self._number = worker.sessions
@@ -66,6 +79,7 @@ class WorkerSession:
         self._stdout: list[bytes] = []
         self._ending: Ending | None = None
         self._lost: ContainerLost | None = None
+        self._overdue_at = asyncio.get_running_loop().time() + longest_s
         self._reading = asyncio.Lock()
         self._header: tuple[int, int, int] | None = None
 
@@ -147,10 +161,17 @@ class WorkerSession:
         """Read frames until there is enough of what is wanted, or the session has ended."""
         async with self._reading:
             while not self.ended and not enough():
+                # Whatever stalls, and however lively its supervisor sounds: no session goes on for ever.
+                left_s = self._overdue_at - asyncio.get_running_loop().time()
+                if left_s <= 0:
+                    self._lose(ContainerLost("the session did not end long after all its limits"))
+                    return
                 try:
-                    async with asyncio.timeout(self._worker.quiet_s):
+                    async with asyncio.timeout(min(self._worker.quiet_s, left_s)):
                         await self._read_frame()
                 except TimeoutError:
+                    if left_s < self._worker.quiet_s:
+                        continue
                     self._lose(ContainerLost(f"the sandbox's supervisor was silent for {self._worker.quiet_s:g} s"))
                 except ContainerLost as lost:
                     self._lose(lost)
@@ -178,7 +199,7 @@ class WorkerSession:
             raise ContainerLost(f"frame of kind {kind}")
 
     def _end(self, payload: bytes) -> None:
-        end, status, cpu_s, wall_s, peak_mb, clean, length = frames.ENDING.unpack_from(payload)
+        end, status, cpu_s, wall_s, peak_mb, own_mb, clean, length = frames.ENDING.unpack_from(payload)
         rest = payload[frames.ENDING.size :]
         self._ending = Ending(
             end=_ENDS[end],
@@ -189,7 +210,7 @@ class WorkerSession:
             stdout=b"".join(self._stdout),
             stderr_tail=rest[length:].decode("utf-8", "replace"),
         )
-        self._worker.fit = bool(clean)
+        self._worker.settle(bool(clean), own_mb)
 
     def _lose(self, lost: ContainerLost) -> None:
         self._lost = lost

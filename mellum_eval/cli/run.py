@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mellum_eval.cli.choices import Which
+from mellum_eval.cli.choices import Runtime, Which, runtime_for
 from mellum_eval.errors import UserError
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def run(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     sandbox: Annotated[Which | None, typer.Option("--sandbox", help="Where code runs. [default: auto]")] = None,
+    runtime: Runtime = None,
     workers: Annotated[
         int | None, typer.Option("--workers", metavar="N", help="Sandbox workers. [default: one a CPU]")
     ] = None,
@@ -110,6 +111,7 @@ def run(
         "max_tokens": max_tokens,
         "seed": seed,
         "sandbox": None if sandbox is None else sandbox.value,
+        "runtime": runtime_for(sandbox, runtime),
         "workers": workers,
         "max_infra_rate": max_infra_rate,
         "backend.base": base,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mellum_eval.cli.choices import Which
+from mellum_eval.cli.choices import Runtime, Which, runtime_for
 from mellum_eval.errors import PrerequisiteMissing
 from sandboxes.errors import SandboxError, SandboxUnavailable
 
@@ -113,11 +113,12 @@ def _families(names: list[str]) -> list[Family]:
 @app.command()
 def status(
     sandbox: Sandbox = Which.AUTO,
+    runtime: Runtime = None,
     as_json: bool = typer.Option(False, "--json", help="One JSON object instead of lines."),
 ) -> None:
     """Show which sandbox a run would use here, and prove that it works by a job."""
     with _failures_named("see `mellum-eval doctor`"):
-        facts = asyncio.run(_status(sandbox.value))
+        facts = asyncio.run(_status(sandbox.value, runtime_for(sandbox, runtime)))
     if as_json:
         typer.echo(json.dumps(facts, indent=2, sort_keys=True))
     else:
@@ -127,8 +128,8 @@ def status(
         raise PrerequisiteMissing("the sandbox started, but its trial job failed", "see `mellum-eval doctor`")
 
 
-async def _status(choice: Choice) -> dict[str, Any]:
-    async with await _open(choice, 1) as pool:
+async def _status(choice: Choice, runtime: str | None = None) -> dict[str, Any]:
+    async with await _open(choice, 1, runtime) as pool:
         facts = {**pool.describe(), "healthy": await pool.healthy()}
         if pool.notice:
             facts["notice"] = pool.notice
@@ -138,21 +139,22 @@ async def _status(choice: Choice) -> dict[str, Any]:
 @app.command()
 def bench(
     sandbox: Sandbox = Which.AUTO,
+    runtime: Runtime = None,
     seconds: float = typer.Option(5.0, "--seconds", min=0.1, help="How long to measure each row."),
     workers: int | None = typer.Option(None, "--workers", min=1, help="Parallel workers; the CPUs if not given."),
     as_json: bool = typer.Option(False, "--json", help="JSON rows instead of a table."),
 ) -> None:
     """Measure jobs a second: ours, docker run, docker exec, a bare fork, evalplus; all in this one run."""
     with _failures_named("see `mellum-eval sandbox status`"):
-        asyncio.run(_bench(sandbox.value, seconds, workers, as_json))
+        asyncio.run(_bench(sandbox.value, seconds, workers, as_json, runtime_for(sandbox, runtime)))
 
 
-async def _bench(choice: Choice, seconds: float, workers: int | None, as_json: bool) -> None:
+async def _bench(choice: Choice, seconds: float, workers: int | None, as_json: bool, runtime: str | None) -> None:
     from dataclasses import asdict
 
     from sandboxes.bench import bench as measure
 
-    async with await _open(choice, workers) as pool:
+    async with await _open(choice, workers, runtime) as pool:
         if pool.notice:
             typer.echo(pool.notice, err=True)
         rows = await measure(pool, pool.describe().get("image"), seconds)
@@ -181,10 +183,10 @@ def _failures_named(mend: str) -> Iterator[None]:
         raise PrerequisiteMissing(str(error), mend) from error
 
 
-async def _open(choice: Choice, workers: int | None) -> SandboxPool:
+async def _open(choice: Choice, workers: int | None, runtime: str | None = None) -> SandboxPool:
     from sandboxes.choose import open_sandbox
 
-    return await open_sandbox(choice, workers)
+    return await open_sandbox(choice, workers, runtime=runtime)
 
 
 def _lines(facts: dict[str, Any], indent: str = "") -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mellum_eval.cli.choices import Ray, Which
+from mellum_eval.cli.choices import Ray, Runtime, Which, runtime_for
 from mellum_eval.errors import PrerequisiteMissing, UserError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def serve(
         int | None, typer.Option("--workers", min=1, help="Jobs at the same time; the number of CPUs if not given.")
     ] = None,
     sandbox: Annotated[Which, typer.Option("--sandbox", help="Which sandbox to use.")] = Which.AUTO,
+    runtime: Runtime = None,
     ray: Ray = None,
     queue: Annotated[int, typer.Option("--queue", min=1, help="Jobs running or waiting; more are refused.")] = 512,
     max_body_mb: Annotated[int, typer.Option("--max-body-mb", min=1, help="Largest request, MiB.")] = 32,
@@ -69,7 +70,8 @@ def serve(
         max_memory_mb=max_memory_mb,
         body_s=body_s,
     )
-    ended_by = asyncio.run(_serve(settings, sandbox.value, workers, ray, host, port, drain_s))
+    given = runtime_for(sandbox, runtime, ray)
+    ended_by = asyncio.run(_serve(settings, sandbox.value, workers, ray, host, port, drain_s, given))
     if ended_by == signal.SIGINT:
         raise KeyboardInterrupt
 
@@ -92,7 +94,14 @@ def _token(path: Path | None) -> str | None:
 
 
 async def _serve(
-    settings: Settings, choice: str, workers: int | None, ray: str | None, host: str, port: int, drain_s: int
+    settings: Settings,
+    choice: str,
+    workers: int | None,
+    ray: str | None,
+    host: str,
+    port: int,
+    drain_s: int,
+    runtime: str | None,
 ) -> int | None:
     from mellum_eval.cli.finish import say
     from mellum_eval.service.app import Here, Judges, Service
@@ -110,7 +119,8 @@ async def _serve(
                 cluster = await stack.enter_async_context(ClusterVerifiers(ray, choice, workers, say=say))
                 judges, total = cluster, (await cluster.ready()).workers
             else:
-                pool = await stack.enter_async_context(await open_sandbox(choice, workers))  # type: ignore[arg-type]
+                opened = await open_sandbox(choice, workers, runtime=runtime)  # type: ignore[arg-type]
+                pool = await stack.enter_async_context(opened)
                 if pool.notice:
                     say(pool.notice)
                 judges, total = Here(pool), pool.workers

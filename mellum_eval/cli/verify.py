@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mellum_eval.cli.choices import Ray, Which
+from mellum_eval.cli.choices import Ray, Runtime, Which, runtime_for
 from mellum_eval.errors import PrerequisiteMissing, UserError
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def verify(
         int | None, typer.Option("--workers", min=1, help="Jobs at the same time; the number of CPUs if not given.")
     ] = None,
     sandbox: Annotated[Which, typer.Option("--sandbox", help="Which sandbox to use.")] = Which.AUTO,
+    runtime: Runtime = None,
     ray: Ray = None,
     max_infra_rate: Annotated[
         float, typer.Option("--max-infra-rate", min=0.0, max=1.0, help="Exit 1 if more than this could not be judged.")
@@ -52,7 +53,7 @@ def verify(
     from sandboxes.errors import SandboxError, SandboxUnavailable
 
     try:
-        counts = asyncio.run(_judge(sandbox.value, workers, ray))
+        counts = asyncio.run(_judge(sandbox.value, workers, ray, runtime_for(sandbox, runtime, ray)))
     except SandboxUnavailable:
         raise
     except SandboxError as error:
@@ -73,11 +74,11 @@ class _Counts:
     """The message of the first malformed line."""
 
 
-async def _judge(choice: str, workers: int | None, ray: str | None) -> _Counts:
+async def _judge(choice: str, workers: int | None, ray: str | None, runtime: str | None) -> _Counts:
     from sandboxes.verify import Verifiers
 
     if ray is None:
-        async with Verifiers(lambda: _opened(choice, workers)) as here:
+        async with Verifiers(lambda: _opened(choice, workers, runtime)) as here:
             return await _stream(here, lambda: workers or os.cpu_count() or 1)
     from mellum_eval.cli.finish import say
     from mellum_eval.cluster import ClusterVerifiers
@@ -87,11 +88,11 @@ async def _judge(choice: str, workers: int | None, ray: str | None) -> _Counts:
         return await _stream(cluster, lambda: cluster.workers or 1)
 
 
-async def _opened(choice: str, workers: int | None) -> Sandbox:
+async def _opened(choice: str, workers: int | None, runtime: str | None) -> Sandbox:
     from mellum_eval.cli.finish import say
     from sandboxes.choose import open_sandbox
 
-    pool = await open_sandbox(choice, workers)  # type: ignore[arg-type]
+    pool = await open_sandbox(choice, workers, runtime=runtime)  # type: ignore[arg-type]
     if pool.notice:
         say(pool.notice)
     return pool

@@ -14,14 +14,15 @@ import platform
 import secrets
 import socket
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sandboxes import bootstrap
 from sandboxes.engines.base import Confinement
-from sandboxes.engines.stream import Demultiplexed
-from sandboxes.errors import ContainerLost, SandboxError, SandboxUnavailable
+from sandboxes.engines.stream import Demultiplexed, StreamChannel
+from sandboxes.errors import ContainerLost, EngineAway, SandboxError, SandboxUnavailable
 from sandboxes.languages import COMPILED, Family, mapped, titles
 from sandboxes.sandbox import Role
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 IMAGE = "mellum-eval/sandbox:0.1"
 LABEL = "mellum-eval.sandbox"
 OWNER = "mellum-eval.owner"
+
+REMNANT_S = 3600.0
+"""Age from which a container that does not run, of a harness that cannot be looked up, is nobody's."""
 
 OVERHEAD_MB = 112
 """What the control group gets beyond a session's memory: supervisor, zygote, and the tmpfs areas filled to the brim."""
@@ -51,8 +55,20 @@ def _uid_block(pid: int) -> int:
 
 
 def owner() -> str:
-    """Names this process so that another can tell whether it is alive: host, process id and its start."""
-    return f"{platform.node()}/{os.getpid()}/{_start_of(os.getpid())}"
+    """Names this process so that another can tell whether it is alive: world, process id and its start.
+
+    A process id means something only within one process namespace of one boot of one machine, which is the world.
+    """
+    return f"{_world()}/{os.getpid()}/{_start_of(os.getpid())}"
+
+
+def _world() -> str:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        namespace = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return f"{platform.node()}:"
+    return f"{platform.node()}:{boot}:{namespace}"
 
 
 def _start_of(pid: int) -> str:
@@ -63,11 +79,19 @@ def _start_of(pid: int) -> str:
         return ""
 
 
-def _is_dead(name: str) -> bool:
-    """Whether the process that `owner` named ran on this machine and is gone."""
-    host, _, rest = name.partition("/")
+def is_dead(name: str) -> bool | None:
+    """Whether the process that `owner` named is gone; None where it is of another world: that cannot be told."""
+    world, _, rest = name.partition("/")
     pid, _, start = rest.partition("/")
-    return host == platform.node() and pid.isdigit() and _start_of(int(pid)) != start
+    if world != _world() or not pid.isdigit():
+        return None
+    return _start_of(int(pid)) != start
+
+
+def _age_s(created: str) -> float:
+    """Seconds since a time as the engine writes it, UTC, with more digits than Python reads."""
+    made = datetime.strptime(created[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC)
+    return (datetime.now(UTC) - made).total_seconds()
 
 
 def family_image(family: Family) -> str:
@@ -106,38 +130,18 @@ def connect() -> docker.DockerClient:
     return client
 
 
-class DockerChannel:
+class DockerChannel(StreamChannel):
     """One container's stream."""
 
     def __init__(self, engine: DockerEngine, container: Any, inflow: Demultiplexed, confinement: Confinement) -> None:
+        super().__init__(inflow, confinement)
         self._engine = engine
         self._container = container
-        self._inflow = inflow
-        self._confinement = confinement
-        self._dead = False
 
     @property
     def id(self) -> str:
         """The container's short id."""
         return str(self._container.short_id)
-
-    @property
-    def alive(self) -> bool:
-        """Whether the stream stands."""
-        return not self._dead and self._inflow.alive
-
-    @property
-    def confinement(self) -> Confinement:
-        """What to tell the supervisor."""
-        return self._confinement
-
-    async def send(self, data: bytes) -> None:
-        """Write to the container's stdin."""
-        await self._inflow.write(data)
-
-    async def receive(self, n: int) -> bytes:
-        """Read from the container's stdout."""
-        return await self._inflow.read(n)
 
     async def set_memory(self, memory_mb: int) -> None:
         """Update the container's control group."""
@@ -155,10 +159,6 @@ class DockerChannel:
         if self._inflow.transport is not None:
             self._inflow.transport.abort()
         await self._engine.remove(self._container)
-
-    def diagnosis(self) -> str:
-        """Last words of its stderr."""
-        return self._inflow.last_words().removeprefix(": ")
 
 
 class DockerEngine:
@@ -209,6 +209,12 @@ class DockerEngine:
                 f"the Docker engine has no image {self.image}",
                 "build it: `mellum-eval sandbox build` (without a registry: `mellum-eval sandbox build --from-debian`)",
             ) from error
+        if self.runtime is not None and self.runtime not in self._client.info().get("Runtimes", {}):
+            raise SandboxUnavailable(
+                f"the Docker engine has no runtime {self.runtime}",
+                f"install it and name it to the engine (`dockerd --add-runtime {self.runtime}=PATH`, "
+                "or `runtimes` in /etc/docker/daemon.json)",
+            )
         self._remove_orphans()
         return {
             "engine_version": version.get("Version"),
@@ -221,7 +227,12 @@ class DockerEngine:
     def _remove_orphans(self) -> None:
         client = self._need_client()
         for container in client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True):
-            if _is_dead(container.labels.get(OWNER, "")):
+            dead = is_dead(container.labels.get(OWNER, ""))
+            if dead is None:
+                # Another machine's, or another container's process. What runs ends by itself with its harness (its
+                # stdin closes); what does not run, long after it was made, is a remnant.
+                dead = container.status != "running" and _age_s(container.attrs["Created"]) > REMNANT_S
+            if dead:
                 with contextlib.suppress(Exception):
                     container.remove(force=True)
 
@@ -291,6 +302,9 @@ class DockerEngine:
             raise
         except SandboxError:
             raise
+        except (ConnectionError, OSError) as error:
+            # What the SDK's requests raise when nobody answers; an answer of the engine's is another error.
+            raise EngineAway(f"the Docker engine does not answer: {str(error)[:500]}") from error
         except Exception as error:
             raise SandboxError(f"the Docker engine cannot start a sandbox: {str(error)[:500]}") from error
         _, inflow = await asyncio.get_running_loop().create_connection(Demultiplexed, sock=stream)

@@ -37,7 +37,7 @@ from sandboxes.engines import (
 )
 from sandboxes.engines.base import Confinement
 from sandboxes.engines.local_cgroup import Group, Groups
-from sandboxes.engines.stream import TAIL, Inflow
+from sandboxes.engines.stream import TAIL, Inflow, StreamChannel
 from sandboxes.errors import ContainerLost, SandboxError, SandboxUnavailable
 from sandboxes.languages import Family, mapped
 from sandboxes.runtime import frames
@@ -55,19 +55,17 @@ PROBE_LIMITS = Limits(cpu_s=10, wall_s=60, memory_mb=128)
 READY_S = 30.0
 
 
-class LocalChannel:
+class LocalChannel(StreamChannel):
     """One confinement's stream and the process on the host that keeps it."""
 
     def __init__(
         self, engine: LocalEngine, process: subprocess.Popen[bytes], confinement: Confinement, group: Group | None
     ) -> None:
+        super().__init__(Inflow(), confinement)
         self._engine = engine
         self._process = process
-        self._confinement = confinement
         self._group = group
-        self._inflow = Inflow()
         self._errors: asyncio.BaseTransport | None = None
-        self._dead = False
 
     async def attach(self, stream: socket.socket) -> None:
         """Take over the harness's end of the stream, and the confinement's stderr."""
@@ -80,24 +78,10 @@ class LocalChannel:
         """Process id, on the host, of the process whose death is the confinement's."""
         return str(self._process.pid)
 
-    @property
-    def alive(self) -> bool:
-        """Whether the stream stands."""
-        return not self._dead and self._inflow.alive
-
-    @property
-    def confinement(self) -> Confinement:
-        """What to tell the supervisor."""
-        return self._confinement
-
-    async def send(self, data: bytes) -> None:
-        """Write to the supervisor's stdin."""
-        await self._inflow.write(data)
-
     async def receive(self, n: int) -> bytes:
         """Read from the supervisor's stdout."""
         try:
-            return await self._inflow.read(n)
+            return await super().receive(n)
         except ContainerLost:
             await asyncio.sleep(0.02)  # its last words come by another pipe
             raise ContainerLost("the sandbox went away" + self._inflow.last_words()) from None
@@ -128,10 +112,6 @@ class LocalChannel:
                 await asyncio.sleep(0.01)
         if self._errors is not None:
             self._errors.close()
-
-    def diagnosis(self) -> str:
-        """Last words of its stderr."""
-        return self._inflow.last_words().removeprefix(": ")
 
 
 class _LastWords(asyncio.Protocol):

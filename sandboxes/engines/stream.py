@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from sandboxes.engines.base import Confinement
 from sandboxes.errors import ContainerLost
 
 TAIL = 4000
@@ -73,6 +74,37 @@ class Inflow(asyncio.Protocol):
         """`: ` and the tail of stderr, or nothing."""
         text = self.words.decode("utf-8", "replace").strip()
         return f": {text}" if text else ""
+
+
+class StreamChannel:
+    """What the channels of all engines share: a stream, and the confinement at its other end."""
+
+    def __init__(self, inflow: Inflow, confinement: Confinement) -> None:
+        self._inflow = inflow
+        self._confinement = confinement
+        self._dead = False
+
+    @property
+    def alive(self) -> bool:
+        """Whether the stream stands."""
+        return not self._dead and self._inflow.alive
+
+    @property
+    def confinement(self) -> Confinement:
+        """What to tell the supervisor."""
+        return self._confinement
+
+    async def send(self, data: bytes) -> None:
+        """Write to the supervisor's stdin."""
+        await self._inflow.write(data)
+
+    async def receive(self, n: int) -> bytes:
+        """Read from the supervisor's stdout."""
+        return await self._inflow.read(n)
+
+    def diagnosis(self) -> str:
+        """Last words of its stderr."""
+        return self._inflow.last_words().removeprefix(": ")
 
 
 class Demultiplexed(Inflow):

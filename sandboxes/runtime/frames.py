@@ -45,8 +45,8 @@ LIMITS = struct.Struct("<ddIIQB")
 CREDITS = struct.Struct("<I")
 """Payload of `CREDIT`: inbox bytes that the child took."""
 
-ENDING = struct.Struct("<BidddBH")
-"""Payload of `END`: end, status, cpu_s, wall_s, peak_mb, clean, length of the reason; then reason and stderr tail."""
+ENDING = struct.Struct("<BiddddBH")
+"""Payload of `END`: end, status, cpu_s, wall_s, peak_mb, own_mb, clean, length of reason; then reason, stderr tail."""
 
 # Ends, in the order of `sandboxes.sandbox.End`
 EXITED = 0

@@ -183,5 +183,7 @@ class Job:
                 end = frames.EXITED
         wall = max(0.0, self.closed - self.opened - self.delay)
         reason = left.encode("utf-8", "replace")[:300]
-        head = frames.ENDING.pack(end, self.status, cpu, wall, self.peak_kb / 1024, not left, len(reason))
+        head = frames.ENDING.pack(
+            end, self.status, cpu, wall, self.peak_kb / 1024, meter.own_mb(), not left, len(reason)
+        )
         return head + reason + self.tail

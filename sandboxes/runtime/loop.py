@@ -14,6 +14,7 @@ class Loop:
 
     def __init__(self) -> None:
         self.handlers: dict[int, Callable[[], object]] = {}
+        self.paused: list[tuple[int, Callable[[], object]]] = []
         self._poll = select.poll()
 
     def watch(self, fd: int, handler: Callable[[], object], events: int = READABLE) -> None:
@@ -25,6 +26,19 @@ class Loop:
         """Stop watching; does nothing for what is not watched."""
         if self.handlers.pop(fd, None) is not None:
             self._poll.unregister(fd)
+
+    def pause(self, *fds: int) -> None:
+        """Do not watch those, as far as they are watched, until `resume`."""
+        for fd in fds:
+            if fd in self.handlers:
+                self.paused.append((fd, self.handlers[fd]))
+                self.forget(fd)
+
+    def resume(self) -> None:
+        """Watch again what was paused, for reading."""
+        for fd, handler in self.paused:
+            self.watch(fd, handler)
+        self.paused.clear()
 
     def turn_once(self, timeout_ms: float | None) -> None:
         """Wait until something is ready, or so long, and call the handlers of what is."""

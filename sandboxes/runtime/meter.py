@@ -23,12 +23,17 @@ class Meter:
         self._zygote_clock = (~zygote << 3) | 2  # CLOCK_PROCESS_CPUTIME_ID of that process, as clock_getcpuclockid does
         self._cpu_file = _open_first(_CPU_FILES) if cgroup else None
         self._oom_file = _open_first(_OOM_FILES) if cgroup else None
+        self._own = [os.open(f"/proc/{pid}/statm", os.O_RDONLY | os.O_CLOEXEC) for pid in sorted(self.mine)]
         self._zygote_rss = int(_stat(str(zygote))[21]) * PAGE
 
     @property
     def has_oom_counter(self) -> bool:
         """Whether memory kills are told apart from other kills for certain."""
         return self._oom_file is not None
+
+    def own_mb(self) -> float:
+        """Resident memory of the supervisor and the zygote, MiB: what must not grow from session to session."""
+        return sum(int(os.pread(fd, 128, 0).split()[1]) for fd in self._own) * PAGE / (1 << 20)
 
     def processes(self) -> list[str]:
         """Process ids of the session, as strings."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 ORDER = struct.Struct("<BIIdB")
-"""Kind, uid, memory_mb, cpu_s, 1 for the canary. A `BEGIN` brings descriptors: inbox, outbox, stderr, perhaps stdout."""
+"""Kind, uid, memory_mb, cpu_s, 1 for the canary. A `BEGIN` brings inbox, outbox, stderr, perhaps stdout."""
 
 REPORT = struct.Struct("<BiidIB")
 """Kind, pid, status as in `subprocess`, CPU seconds, peak RSS in KiB, 1 if other processes were alive (and killed)."""

@@ -13,12 +13,11 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 from sandboxes.runtime import frames, orders, zygote
 from sandboxes.runtime.job import Job
-from sandboxes.runtime.loop import READABLE, WRITABLE, Loop
+from sandboxes.runtime.loop import WRITABLE, Loop
 from sandboxes.runtime.meter import Meter
 from sandboxes.runtime.traces import Traces
 
@@ -68,7 +67,6 @@ class Supervisor(Loop):
         self.incoming = bytearray()
         self.outgoing = bytearray()
         self.spare = 0
-        self.paused: list[tuple[int, Callable[[], object]]] = []
         self.wakeups, wake = os.pipe()
         os.set_blocking(wake, False)
         os.set_blocking(self.wakeups, False)
@@ -134,15 +132,10 @@ class Supervisor(Loop):
             if 1 not in self.handlers:
                 self.watch(1, self.flush, WRITABLE)
             if len(self.outgoing) >= frames.WINDOW and self.job is not None:
-                for fd in (self.job.outbox, self.job.stdout):
-                    if fd in self.handlers:
-                        self.paused.append((fd, self.handlers[fd]))
-                        self.forget(fd)
+                self.pause(self.job.outbox, self.job.stdout)
         else:
             self.forget(1)
-            for fd, handler in self.paused:
-                self.watch(fd, handler)
-            self.paused.clear()
+            self.resume()
 
     # -- from the harness -----------------------------------------------------------------------------------------
 
@@ -398,5 +391,5 @@ class Supervisor(Loop):
         self.prepare()
 
     def prepare(self) -> None:
-        """Have the zygote fork the next session's child ahead: it waits, touched by nobody, for that session's order."""
+        """Have the zygote fork the next session's child ahead: it waits for that session's order."""
         self.control.send(orders.ORDER.pack(orders.FORK, 0, 0, 0.0, 0))

@@ -34,7 +34,7 @@ INBOX, OUTBOX, CONTROL = 3, 4, 32
 MIB = 1 << 20
 OPEN_FILES = 256
 REHEARSALS = 30
-"""As many as CPython's adaptive interpreter needs to settle: bytecode that still adapts writes to, and so copies, pages."""
+"""As many as CPython's adaptive interpreter needs to settle: bytecode that adapts writes to, so copies, pages."""
 STACK_MB = 64  # the gap that the kernel left below the stack at exec is at least 128 MiB
 
 

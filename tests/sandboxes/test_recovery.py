@@ -222,10 +222,10 @@ async def test_orphans_of_dead_harnesses_are_removed_at_start() -> None:
 
     engine = await engine_called("docker")
     client = engine._client
-    host = owner().split("/")[0]
+    world = owner().split("/")[0]
     made = {
         name: client.containers.create(engine.image, ["python3"], labels={LABEL: "arena", OWNER: name})
-        for name in (f"{host}/1/12345678901", "elsewhere/1/12345678901", owner())
+        for name in (f"{world}/1/12345678901", "elsewhere/1/12345678901", owner())
     }
     try:
         other = DockerEngine(image=engine.image)

@@ -47,6 +47,10 @@ class KVCache:
         self.device, self.dtype = torch.device(device), dtype
         self.keys: list[Tensor] = []
         self.values: list[Tensor] = []
+        self.by_head: list[tuple[Tensor, Tensor]] = []
+        """Keys and values of each layer as [R·K, S, C]: made once, because decoding asks for them at every step."""
+        self.by_slot: list[tuple[Tensor, Tensor]] = []
+        """The same as [R·K·S, C]."""
         self.reserve(0, 0)
 
     def slots(self, layer: int) -> int:
@@ -77,6 +81,9 @@ class KVCache:
                 # A ring that was shorter than its window has not wrapped yet: its slots keep their numbers.
                 grown[layer][: before.shape[0], :, : old[layer]] = before
             store[:] = grown
+        stored = list(zip(self.keys, self.values, strict=True))
+        self.by_head = [(keys.flatten(0, 1), values.flatten(0, 1)) for keys, values in stored]
+        self.by_slot = [(keys.flatten(0, 2), values.flatten(0, 2)) for keys, values in stored]
         return True
 
     def fill(

@@ -178,23 +178,29 @@ class Decoder:
         qk = qkv[:, : heads + kv_heads]
         qk = self.unit(qk) if self.packed else F.rms_norm(qk, (dim,), eps=self.config.rms_norm_eps)
         qk = torch.addcmul(qk * step.cos[layer.order], qk.roll(dim // 2, -1), step.sin[layer.order])
-        keys, values = self.cache.keys[layer.index], self.cache.values[layer.index]
-        keys.view(-1, dim).index_copy_(0, step.places, qk[:, heads:].reshape(-1, dim))
-        values.view(-1, dim).index_copy_(0, step.places, qkv[:, heads + kv_heads :].reshape(-1, dim))
+        keys, values = self.cache.by_slot[layer.index]
+        keys.index_copy_(0, step.places, qk[:, heads:].reshape(-1, dim))
+        values.index_copy_(0, step.places, qkv[:, heads + kv_heads :].reshape(-1, dim))
         # The G query heads of a key-value head are G queries of it: no key is repeated.
-        q = qk[:, :heads].view(rows, length, kv_heads, -1, dim)
+        q = qk[:, :heads]
         if not self.packed:
+            keys, values = self.cache.keys[layer.index], self.cache.values[layer.index]
             k, v = keys[:rows, :, : step.used], values[:rows, :, : step.used]  # [B, K, used, C]
-            q = q.permute(0, 2, 3, 1, 4).flatten(1, 2)  # [B, H, T, C]
+            q = q.reshape(rows, length, heads, dim).transpose(1, 2)
             out = F.scaled_dot_product_attention(q, k, v, attn_mask=step.mask, enable_gqa=True)
             return out.transpose(1, 2).reshape(rows * length, -1)
         # For so few queries two products and a softmax are done before torch's fused kernel has set itself up.
-        q = q.transpose(1, 2).reshape(rows * kv_heads, -1, dim)  # [B·K, T·G, C]
-        k, v = (x[:rows].flatten(0, 1)[:, : step.used] for x in (keys, values))
-        k = k.transpose(1, 2)
+        keys, values = self.cache.by_head[layer.index]
+        last = rows * kv_heads
+        k, v = keys[:last, : step.used].transpose(1, 2), values[:last, : step.used]
+        if length > 1:
+            q = q.reshape(rows, length, kv_heads, -1, dim).transpose(1, 2)
+        q = q.reshape(last, -1, dim)  # [B·K, T·G, C]
         scores = torch.bmm(q, k) if step.mask is None else torch.baddbmm(step.mask, q, k)
         out = torch.bmm(scores.softmax(-1), v)
-        return out.view(rows, kv_heads, length, -1, dim).transpose(1, 2).reshape(rows * length, -1)
+        if length > 1:
+            out = out.view(rows, kv_heads, length, -1, dim).transpose(1, 2)
+        return out.reshape(rows * length, -1)
 
     def _layer(self, layer: _Layer, step: _Step, x_ND: Tensor, rows: int, length: int) -> Tensor:
         attended = self._attended(layer, step, x_ND, rows, length)

@@ -120,19 +120,19 @@ class PackedLayer:
 
     def joined(self, x_ND: Tensor, attended: Tensor) -> Tensor:
         """See `LayerForm`."""
-        return x_ND + self._out(attended)
+        return self._out(attended, x_ND)
 
     def fed(self, x_ND: Tensor) -> Tensor:
         """See `LayerForm`."""
         if self._dense is not None:
             gate_up, down = self._dense
             gate, up = gate_up(self.norm(x_ND)).chunk(2, -1)
-            return x_ND + down(F.silu(gate).mul_(up))
+            return down(F.silu(gate).mul_(up), x_ND)
         # The division also makes the copy of each row that each of its experts is given.
         length = self.norm.length(x_ND)[:, None].expand(-1, self.top_k, 1)
         h_NXD = (x_ND * self._scale_D)[:, None] / length
         weights, experts = choose(torch.mm(h_NXD[:, 0], self.router_DE), self.top_k, self.normalise)
-        return x_ND + self.experts(h_NXD, weights, experts)
+        return self.experts(h_NXD, weights, experts, x_ND)
 
 
 def packs(model: Mellum) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import sys
@@ -146,10 +147,15 @@ def _run(
                 stop_after=lambda step: bool(stopped),
                 command=shlex.join(["mellum-eval", *sys.argv[1:]]),
             )
+    leads = _leads()
     if done.model is None:
-        typer.echo(f"stopped after step {done.progress.step} of {done.steps}; --resume goes on from there", err=True)
+        if leads:
+            typer.echo(
+                f"stopped after step {done.progress.step} of {done.steps}; --resume goes on from there", err=True
+            )
         raise typer.Exit(130)
-    typer.echo(f"{done.model}: {done.progress.step} steps, {done.progress.tokens:,} tokens")
+    if leads:
+        typer.echo(f"{done.model}: {done.progress.step} steps, {done.progress.tokens:,} tokens")
 
 
 def _overrides(stage: str, steps: int | None, settings: list[str]) -> dict[str, Any]:
@@ -213,14 +219,17 @@ def _until_signal() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
+def _leads() -> bool:
+    """Whether this process speaks for those that `torchrun` started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def _watcher(recipe: Recipe, stage: str) -> Iterator[Watcher]:
     """Progress on a terminal; alarms and evaluations as lines anywhere."""
-    import os
-
     from mellum_eval.cli.train_progress import Bars, Lines
 
-    if os.environ.get("RANK", "0") != "0":
+    if not _leads():
         from mellum_model.training.loop import Watcher
 
         yield Watcher()

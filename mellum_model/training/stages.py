@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from safetensors import SafetensorError
 
 from ..checkpoint import dtype_of, save
 from ..config import MellumConfig
@@ -125,10 +126,10 @@ def run_stage(
             return Finished(progress, steps, directory, None)
         try:
             export(model, directory / MODEL, tokenizer, stage.export_dtype, leads=place.leads)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
+            why = getattr(error, "strerror", None) or " ".join(str(error).split())
             raise TrainingStopped(
-                f"{directory / MODEL}: {error.strerror}; all steps are done and checkpointed: mend that and "
-                "export with --resume"
+                f"{directory / MODEL}: {why}; all steps are done and checkpointed: mend that and export with --resume"
             ) from None
         return Finished(progress, steps, directory, directory / MODEL)
 

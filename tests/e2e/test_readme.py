@@ -29,6 +29,7 @@ COMMANDS = {
     "mellum-eval sandbox status": (SAME, 0, "image"),
     "mellum-eval sandbox bench": ("--seconds 0.3", 0, "docker run per job"),
     "mellum-eval doctor": (SAME, 0, "sandbox: docker"),
+    "mellum-eval train pretrain --recipe mellum2_12b --dry-run": (SAME, 0, "12,578,294,528 parameters (1 MTP layer)"),
 }
 ELSEWHERE = {
     # Where the others are run.

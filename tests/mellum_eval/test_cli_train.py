@@ -165,3 +165,28 @@ def test_a_dry_run_counts_the_12b(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert "12,578,294,528 parameters (1 MTP layer)" in shown and "3,712 × 896 × 2,304" in shown
     assert "33,554,432   4,096 rows" in shown and "323,459" in shown
+
+
+def test_an_export_that_fails_is_done_again_by_resume(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import safetensors.torch
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise safetensors.SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patched:
+        patched.setattr(safetensors.torch, "save_file", full)
+        assert train("pretrain", "--recipe", recipe, "--out", out, "--steps", "2") == 2
+    error = capsys.readouterr().err
+    assert "No space left on device" in error and "export with --resume" in error
+    assert not (out / "pretrain" / "model").exists()
+    assert train("pretrain", "--recipe", recipe, "--out", out, "--steps", "2", "--resume") == 0
+    assert (out / "pretrain" / "model" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("stage", [["long-context"], ["sft"], ["sft", "--form", "thinking"]])
+def test_every_stage_of_the_12b_can_be_counted(stage: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(*stage, "--recipe", "mellum2_12b", "--dry-run", "--ranks", "64") == 0
+    assert "context 131,072" in capsys.readouterr().out

@@ -18,6 +18,12 @@ class Which(StrEnum):
     LOCAL = "local"
 
 
+Sandbox = Annotated[Which | None, typer.Option("--sandbox", help="Where code runs. [default: auto, or as the run]")]
+Workers = Annotated[int | None, typer.Option("--workers", metavar="N", help="Sandbox workers. [default: one a CPU]")]
+MaxInfraRate = Annotated[
+    float | None,
+    typer.Option("--max-infra-rate", metavar="SHARE", help="Exit 1 if more could not be judged. [default: 0.01]"),
+]
 Ray = Annotated[
     str | None,
     typer.Option("--ray", metavar="ADDRESS", help="Judge on the nodes of a Ray cluster; auto: the one here."),

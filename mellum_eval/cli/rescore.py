@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mellum_eval.cli.choices import Which
+from mellum_eval.cli.choices import MaxInfraRate, Sandbox, Workers
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -15,14 +15,9 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command()
 def rescore(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The run; its verdicts and scores are replaced.")],
-    sandbox: Annotated[Which | None, typer.Option("--sandbox", help="Where code runs. [default: as the run]")] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", metavar="N", help="Sandbox workers. [default: one a CPU]")
-    ] = None,
-    max_infra_rate: Annotated[
-        float | None,
-        typer.Option("--max-infra-rate", metavar="SHARE", help="Exit 1 if more could not be judged. [default: 0.01]"),
-    ] = None,
+    sandbox: Sandbox = None,
+    workers: Workers = None,
+    max_infra_rate: MaxInfraRate = None,
 ) -> None:
     """Judge a run's stored generations again, without a model."""
     from mellum_eval import launch

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mellum_eval.cli.choices import Runtime, Which, runtime_for
+from mellum_eval.cli.choices import MaxInfraRate, Runtime, Sandbox, Workers, runtime_for
 from mellum_eval.errors import UserError
 
 if TYPE_CHECKING:
@@ -55,15 +55,10 @@ def run(
         Path | None, typer.Option("--out", metavar="DIR", help="Run directory. [default: runs/TIME-MODEL]")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    sandbox: Annotated[Which | None, typer.Option("--sandbox", help="Where code runs. [default: auto]")] = None,
+    sandbox: Sandbox = None,
     runtime: Runtime = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", metavar="N", help="Sandbox workers. [default: one a CPU]")
-    ] = None,
-    max_infra_rate: Annotated[
-        float | None,
-        typer.Option("--max-infra-rate", metavar="SHARE", help="Exit 1 if more could not be judged. [default: 0.01]"),
-    ] = None,
+    workers: Workers = None,
+    max_infra_rate: MaxInfraRate = None,
     base: Annotated[
         bool | None, typer.Option("--base/--chat", help="Plain continuation, or the chat template. [default: chat]")
     ] = None,

@@ -31,7 +31,7 @@ def connect(address: str) -> bool:
     """Connect this process to a cluster, if it is not connected yet.
 
     Args:
-        address: `HOST:PORT`, `ray://HOST:PORT`, or `auto`: the one this machine is part of.
+        address: `HOST:PORT` of its head, or `auto`: the one this machine is part of.
 
     Returns:
         Whether the connection is ours to close.
@@ -47,7 +47,7 @@ def connect(address: str) -> bool:
         return False
     mend = "start one with `ray start --head`, or give the address of its head"
     if address != "auto":
-        host, _, port = address.removeprefix("ray://").rpartition(":")
+        host, _, port = address.rpartition(":")
         try:  # Ray itself would try for minutes, and then end the process
             socket.create_connection((host.strip("[]"), int(port)), REACH_S).close()
         except (OSError, ValueError, OverflowError) as error:

@@ -13,7 +13,7 @@ import pytest
 from mellum_eval.cli import VERBS
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = ("torch", "transformers", "datasets", "lm_eval", "pandas", "vllm", "docker")
+HEAVY = ("torch", "transformers", "datasets", "lm_eval", "pandas", "vllm", "docker", "ray")
 LIGHT = [
     "pydantic",
     "httpx",

@@ -18,7 +18,7 @@ from sandboxes.test_cases import discover, runs_unittest
 Answer: TypeAlias = str | list[dict[str, Any]]
 """Code for the executing kinds, the raw completion for the others (or, for `tool_call`, a list of name/arguments)."""
 
-ANY_LANGUAGE = frozenset({"stdio"})
+ANY_LANGUAGE = frozenset({"stdio", "program"})
 """Kinds that judge programs of every language; the others reach into Python."""
 
 

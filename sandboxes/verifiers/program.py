@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sandboxes.check import Answer, ProgramCheck
+from sandboxes.programs import Programs
 from sandboxes.sandbox import Sandbox
 from sandboxes.test_cases import discover, methods_of, runs_unittest
 from sandboxes.verdict import Outcome, Verdict
 from sandboxes.verifiers.attempts import verdict_of
 from sandboxes.verifiers.beside import judge_beside
+from sandboxes.verifiers.program_languages import judge_joined
 
 
 class ProgramVerifier:
@@ -17,10 +19,16 @@ class ProgramVerifier:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
+        self._programs = Programs(sandbox)
 
     async def verify(self, check: ProgramCheck, answer: Answer) -> Verdict:
         """Judge one answer; see `sandboxes.verifiers.base.Verifier`."""
-        return await verdict_of(self._sandbox, "shared", lambda: self._python(check, str(answer)))
+        return await verdict_of(self._sandbox, "shared", lambda: self._attempt(check, str(answer)))
+
+    async def _attempt(self, check: ProgramCheck, code: str) -> Verdict:
+        if check.language != "python":
+            return await judge_joined(self._sandbox, self._programs, check, code)
+        return await self._python(check, code)
 
     async def _python(self, check: ProgramCheck, code: str) -> Verdict:
         if not runs_unittest(check.tests):

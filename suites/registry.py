@@ -46,6 +46,7 @@ BFCL_CATEGORIES = (
 )
 
 _FULL = ("full",)
+_PACK_LANGUAGES = ("python", "cpp", "js", "java", "go", "rust")
 
 _ENTRIES = (
     Entry(
@@ -68,6 +69,20 @@ _ENTRIES = (
         "code",
         "1,140 Python functions that use libraries, judged by their unittest test cases",
         ("complete", "instruct", "hard", "hard_instruct"),
+    ),
+    Entry(
+        "humanevalpack",
+        "suites.code.humanevalpack:HumanEvalPack",
+        "code",
+        "HumanEval in six languages, written from docstrings or (-fix) repaired, judged by their tests",
+        (*_PACK_LANGUAGES, *(f"{language}-fix" for language in _PACK_LANGUAGES)),
+    ),
+    Entry(
+        "multipl_e",
+        "suites.code.multipl_e:MultiplE",
+        "code",
+        "HumanEval in C++, Java, PHP, TypeScript, C#, Bash and JavaScript (also Go, Rust), judged by their tests",
+        ("cpp", "java", "php", "ts", "cs", "sh", "js", "go", "rs"),
     ),
     Entry("gsm8k", "suites.math.gsm8k:Gsm8k", "math", "1,319 grade-school word problems"),
     Entry("math500", "suites.math.math500:Math500", "math", "500 competition problems of MATH, seven subjects"),

@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +18,7 @@ from mellum_eval.manifest import host
 from mellum_eval.probes import hub_endpoint, hub_is_reachable
 from sandboxes.choose import open_sandbox
 from sandboxes.errors import SandboxError, SandboxUnavailable
+from sandboxes.languages import LANGUAGES
 from suites import registry
 from suites.sources import MIRROR_VARIABLE, cache_root, find, mirror_root
 
@@ -80,13 +82,18 @@ async def _sandbox(choice: str) -> Finding:
                 facts = pool.describe()
                 if not await pool.healthy():
                     return Finding(name, State.ABSENT, "starts, but its trial job fails", "mellum-eval sandbox status")
+                languages = []
+                for language in LANGUAGES.values():
+                    with suppress(SandboxUnavailable):
+                        await pool.require(language)
+                        languages.append(language.title)
     except SandboxUnavailable as missing:
         return Finding(name, State.ABSENT, missing.what, missing.mend)
     except (SandboxError, TimeoutError) as error:
         detail = str(error) or f"does not start within {LOOK_S:g} s"
         return Finding(name, State.ABSENT, detail, f"mellum-eval sandbox status --sandbox {choice}")
     shown = [str(facts[key]) for key in ("engine_version", "image", "made_by") if facts.get(key)]
-    return Finding(name, State.OK, ", ".join(shown))
+    return Finding(name, State.OK, ", ".join([*shown, f"languages: {', '.join(languages)}"]))
 
 
 def _packages() -> list[Finding]:

@@ -47,6 +47,7 @@ class Language:
         environment: Added to the sandbox's own.
         aliases: Other names, of data sets and of fenced blocks.
         out_of_memory: What its run time says on stderr when memory ends.
+        version: The command whose first line of output names the tools.
     """
 
     name: LanguageName
@@ -62,6 +63,7 @@ class Language:
     environment: Mapping[str, str] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
     out_of_memory: tuple[str, ...] = ()
+    version: Step = ()
 
     def names_in(self, code: str) -> tuple[str, str]:
         """The name that the source file must have, and what `{main}` stands for; some languages' depend on the code."""
@@ -118,6 +120,7 @@ LANGUAGES: Mapping[LanguageName, Language] = {
             family="python",
             source="solution.py",
             run=("python3", "{source}"),
+            version=("python3", "--version"),
             commands=(),
             aliases=("py", "python3"),
         ),
@@ -128,6 +131,7 @@ LANGUAGES: Mapping[LanguageName, Language] = {
             source="main.sh",
             run=("bash", "{source}"),
             check=("bash", "-n", "{source}"),
+            version=("bash", "--version"),
             commands=("bash",),
             aliases=("sh", "shell"),
             out_of_memory=("cannot allocate", "Cannot allocate memory"),
@@ -140,6 +144,7 @@ LANGUAGES: Mapping[LanguageName, Language] = {
             build=(("g++", "-std=c++20", "-O2", "-pipe", "-o", "main", "{source}", "-lcrypto", "-lpthread"),),
             keeps=("main",),
             run=("./main",),
+            version=("g++", "--version"),
             commands=("g++",),
             aliases=("c++", "cc", "cxx"),
             out_of_memory=("std::bad_alloc",),
@@ -162,6 +167,7 @@ LANGUAGES: Mapping[LanguageName, Language] = {
             ),
             keeps=("*.class", "**/*.class"),
             run=(*_JAVA, "-XX:TieredStopAtLevel=4", "-cp", ".", "{main}"),
+            version=("java", "--version"),
             commands=("java", "javac"),
             out_of_memory=_JAVA_MEMORY,
         ),
@@ -189,6 +195,7 @@ LANGUAGES: Mapping[LanguageName, Language] = {
             keeps=("*.class", "**/*.class"),
             run=(*_JAVA, "-cp", ".:/opt/mellum/kotlin/lib/kotlin-stdlib.jar", "{main}"),
             build_limits=Limits(cpu_s=60, wall_s=360, memory_mb=1536),
+            version=("cat", "/opt/mellum/kotlin/VERSION"),
             commands=("java", "/opt/mellum/kotlin/bin/kotlinc"),
             aliases=("kt",),
             out_of_memory=_JAVA_MEMORY,
@@ -200,6 +207,7 @@ LANGUAGES: Mapping[LanguageName, Language] = {
             source="main.js",
             run=("node", "--max-old-space-size={heap}", "{source}"),
             check=("node", "--check", "{source}"),
+            version=("node", "--version"),
             commands=("node",),
             aliases=("js", "node", "nodejs"),
             out_of_memory=("JavaScript heap out of memory", "Array buffer allocation failed"),
@@ -214,6 +222,7 @@ LANGUAGES: Mapping[LanguageName, Language] = {
             ),
             keeps=("main.js",),
             run=("node", "--max-old-space-size={heap}", "main.js"),
+            version=("tsc", "--version"),
             commands=("node", "tsc"),
             aliases=("ts",),
             out_of_memory=("JavaScript heap out of memory", "Array buffer allocation failed"),
@@ -248,6 +257,7 @@ LANGUAGES: Mapping[LanguageName, Language] = {
             ),
             keeps=("main",),
             run=("./main",),
+            version=("cat", "/opt/mellum/go/VERSION"),
             commands=("/opt/mellum/go/bin/compile",),
             aliases=("golang",),
             out_of_memory=("out of memory", "cannot allocate memory"),
@@ -274,6 +284,7 @@ LANGUAGES: Mapping[LanguageName, Language] = {
             ),
             keeps=("main",),
             run=("./main",),
+            version=("rustc", "--version"),
             commands=("rustc", "cc"),
             aliases=("rs",),
             out_of_memory=("memory allocation of",),
@@ -285,6 +296,7 @@ LANGUAGES: Mapping[LanguageName, Language] = {
             source="main.php",
             run=("php", "-d", "memory_limit={heap}M", "-d", "display_errors=stderr", "{source}"),
             check=("php", "-l", "{source}"),
+            version=("php", "--version"),
             commands=("php",),
             out_of_memory=("Allowed memory size of",),
         ),
@@ -305,6 +317,7 @@ LANGUAGES: Mapping[LanguageName, Language] = {
             ),
             keeps=("main.exe",),
             run=("mono", "main.exe"),
+            version=("mono", "--version"),
             commands=("mcs", "mono"),
             environment={"MONO_ENV_OPTIONS": "--gc-params=max-heap-size={heap}m", "MONO_DISABLE_SHARED_AREA": "1"},
             aliases=("cs", "c#"),

@@ -20,7 +20,7 @@ from sandboxes import bootstrap
 from sandboxes.check import Limits
 from sandboxes.engines.base import Channel, Engine
 from sandboxes.errors import ContainerLost, EngineAway, SandboxError, SandboxUnavailable
-from sandboxes.languages import FAMILIES, Family
+from sandboxes.languages import FAMILIES, Family, Language
 from sandboxes.runtime import frames
 from sandboxes.sandbox import Ending, Role
 from sandboxes.worker import Worker, WorkerSession
@@ -96,6 +96,7 @@ class SandboxPool:
         self._crews = {role: _Crew(role, self.workers) for role in Role}
         self._tasks: set[asyncio.Task[None]] = set()
         self._all: set[Worker] = set()
+        self._found: set[str] = set()
         self._closed = False
         self.notice = ""
         """A line for the user about the choice of this sandbox, if there is something to say."""
@@ -139,6 +140,12 @@ class SandboxPool:
                 self._release(worker)
             else:
                 self._spawn(self._wind_up(worker, session))
+
+    async def require(self, language: Language) -> None:
+        """Raises SandboxUnavailable where a language's tools cannot be had."""
+        if language.name not in self._found:
+            await self._engine.require(language)
+            self._found.add(language.name)
 
     async def healthy(self) -> bool:
         """Whether a fresh session of a known-good job works now, in each role and family that is in use."""

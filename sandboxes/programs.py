@@ -19,8 +19,8 @@ from typing import Literal
 
 from sandboxes.check import Limits
 from sandboxes.endings import breach, one_line
-from sandboxes.errors import SandboxError
-from sandboxes.languages import Language, Step, filled
+from sandboxes.errors import SandboxError, SandboxUnavailable
+from sandboxes.languages import BUILD_LIMITS, LANGUAGES, Language, Step, filled
 from sandboxes.runtime.codec import encode
 from sandboxes.sandbox import End, Ending, Role, Sandbox
 from sandboxes.verdict import Outcome
@@ -140,6 +140,7 @@ class Programs:
             SandboxUnavailable: There is no image, or there are no tools, of that language here; says how to get them.
             SandboxError: It could not be had this time.
         """
+        await self._sandbox.require(program.language)
         if not program.build:
             return Build(b"")
         key = _key(program)
@@ -259,3 +260,19 @@ def _key(program: Program) -> str:
         digest.update(f"\0{len(name)} {name} {len(data)}\0".encode("utf-8", "surrogatepass"))
         digest.update(data)
     return digest.hexdigest()
+
+
+async def versions(sandbox: Sandbox) -> dict[str, str]:
+    """The tools of each language as they name themselves, or what is missing and the command that mends it."""
+    found: dict[str, str] = {}
+    programs = Programs(sandbox)
+    for language in LANGUAGES.values():
+        asked = Program(language, {}, run=language.version, environment=language.environment)
+        try:
+            execution = await programs.run(asked, b"", BUILD_LIMITS, capture_stdout=1 << 16)
+        except SandboxUnavailable as missing:
+            found[language.name] = str(missing)
+        else:
+            said = execution.ending.stdout.decode("utf-8", "replace") + execution.ending.stderr_tail
+            found[language.name] = one_line((said.strip().splitlines() or ["does not say"])[0])
+    return found

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from sandboxes.check import Limits
-from sandboxes.languages import Family
+from sandboxes.languages import Family, Language
 
 
 class Role(StrEnum):
@@ -105,6 +105,14 @@ class Sandbox(Protocol):
             limits: What its process tree may use.
             capture_stdout: Bytes of stdout to keep; 0 sends stdout to nowhere. More output than this is `OVERSIZE`.
             family: Which image's tools are there.
+        """
+        ...
+
+    async def require(self, language: Language) -> None:
+        """Do nothing if programs of a language can be compiled and run here.
+
+        Raises:
+            SandboxUnavailable: Its tools cannot be had; says how to mend that.
         """
         ...
 

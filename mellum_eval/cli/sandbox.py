@@ -130,7 +130,9 @@ def status(
 
 async def _status(choice: Choice, runtime: str | None = None) -> dict[str, Any]:
     async with await _open(choice, 1, runtime) as pool:
-        facts = {**pool.describe(), "healthy": await pool.healthy()}
+        from sandboxes.programs import versions
+
+        facts = {**pool.describe(), "healthy": await pool.healthy(), "languages": await versions(pool)}
         if pool.notice:
             facts["notice"] = pool.notice
         return facts

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sandboxes.languages import Family
+from sandboxes.languages import Family, Language
 from sandboxes.sandbox import Role
 
 
@@ -101,6 +101,14 @@ class Engine(Protocol):
     @property
     def name(self) -> str:
         """`docker` or `local`."""
+        ...
+
+    async def require(self, language: Language) -> None:
+        """Do nothing if the tools of a language can be had.
+
+        Raises:
+            SandboxUnavailable: They cannot; says how to mend that.
+        """
         ...
 
     async def launch(self, role: Role, worker: int, memory_mb: int, family: Family = "python") -> Channel:

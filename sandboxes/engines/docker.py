@@ -23,7 +23,7 @@ from sandboxes import bootstrap
 from sandboxes.engines.base import Confinement
 from sandboxes.engines.stream import Demultiplexed, StreamChannel
 from sandboxes.errors import ContainerLost, EngineAway, SandboxError, SandboxUnavailable
-from sandboxes.languages import COMPILED, Family, mapped, titles
+from sandboxes.languages import COMPILED, Family, Language, mapped, titles
 from sandboxes.sandbox import Role
 
 if TYPE_CHECKING:
@@ -318,6 +318,11 @@ class DockerEngine:
         )
         return DockerChannel(self, container, inflow, confinement)
 
+    async def require(self, language: Language) -> None:
+        """Raises SandboxUnavailable where the image with the language's tools is not there."""
+        await self.open()
+        await asyncio.to_thread(self.image_of, language.family)
+
     def image_of(self, family: Family) -> str:
         """The family's image: its id, found once, so that what was compiled in it runs in the same one.
 
@@ -334,7 +339,7 @@ class DockerEngine:
             except docker.errors.ImageNotFound as error:
                 raise SandboxUnavailable(
                     f"the Docker engine has no image {tag} for {titles(family)}",
-                    f"build it: `mellum-eval sandbox build --family {family}` (without a registry: with --from-debian)",
+                    f"build it: `mellum-eval sandbox build --from-debian --family {family}`",
                 ) from error
             self._images[family] = found
         return found

@@ -39,7 +39,7 @@ from sandboxes.engines.base import Confinement
 from sandboxes.engines.local_cgroup import Group, Groups
 from sandboxes.engines.stream import TAIL, Inflow, StreamChannel
 from sandboxes.errors import ContainerLost, SandboxError, SandboxUnavailable
-from sandboxes.languages import Family, mapped
+from sandboxes.languages import Family, Language, mapped
 from sandboxes.runtime import frames
 from sandboxes.sandbox import Role
 from sandboxes.worker import Worker
@@ -217,6 +217,10 @@ class LocalEngine:
             "python": hello["python"],
             "user_ids": _users(self._allow_range),
         }
+
+    async def require(self, language: Language) -> None:
+        """Raises SandboxUnavailable where this host lacks a tool of the language."""
+        await asyncio.to_thread(local_tools.require, language)
 
     async def launch(self, role: Role, worker: int, memory_mb: int, family: Family = "python") -> LocalChannel:
         """Start one confinement."""

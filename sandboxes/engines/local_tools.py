@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from sandboxes.errors import SandboxUnavailable
-from sandboxes.languages import COMPILED, Family, Language, of_family, titles
+from sandboxes.languages import COMPILED, Family, Language, of_family
 
 _SHARED = ("/usr/bin/", "/usr/lib/", "/bin/", "/lib/")
 """Shown to every session in any case."""
@@ -47,6 +47,20 @@ def missing(language: Language) -> list[str]:
     return [name for name in language.commands if _found(name) is None]
 
 
+def require(language: Language) -> None:
+    """Raises SandboxUnavailable where this host has not all of a language's tools."""
+    if names := missing(language):
+        raise _unavailable(language.family, language.title, names)
+
+
+def _unavailable(family: Family, title: str, names: list[str]) -> SandboxUnavailable:
+    return SandboxUnavailable(
+        f"the local sandbox uses this machine's own tools, and there is no {', no '.join(dict.fromkeys(names))} "
+        f"for {title}",
+        f"install it, or use Docker: `mellum-eval sandbox build --from-debian --family {family}`",
+    )
+
+
 def of(family: Family) -> Tools:
     """A family's tools.
 
@@ -57,11 +71,7 @@ def of(family: Family) -> Tools:
         return Tools()
     lacking = {language.title: missing(language) for language in of_family(family)}
     if all(lacking.values()):
-        programs = " and ".join(dict.fromkeys(name for names in lacking.values() for name in names))
-        raise SandboxUnavailable(
-            f"the local sandbox uses this machine's own tools, and there is no {programs} for {titles(family)}",
-            f"install it, or use Docker: `mellum-eval sandbox build --from-debian --family {family}`",
-        )
+        raise _unavailable(family, " and ".join(lacking), [name for names in lacking.values() for name in names])
     paths: dict[str, None] = {}
     search: dict[str, None] = {}
     for language in of_family(family):

@@ -50,6 +50,14 @@ def test_status_names_the_image_and_proves_that_it_works() -> None:
     assert facts["image_id"].startswith("sha256:")
     assert len(facts["runtime_sha256"]) == 64
     assert facts["limits"]["network"] == "none"
+    assert facts["languages"]["python"].startswith("Python 3.")
+    assert facts["languages"]["cpp"].startswith(("g++", "the Docker engine has no image"))
+
+
+def test_a_family_that_there_is_not_is_one_line_and_exit_2() -> None:
+    done = sandbox("build", "--family", "cobol")
+    assert done.returncode == 2
+    assert "'cobol' is neither a language nor a family" in done.stderr
 
 
 @pytest.mark.docker

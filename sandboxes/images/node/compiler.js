@@ -1,8 +1,7 @@
 // The TypeScript compiler as a start-up snapshot of Node's: loaded, with the standard library's declarations parsed, so
-// that a compilation begins where others have got to after a second. Built by `node --build-snapshot`, run as `tsc FILE`.
-'use strict';
+// that a compilation begins where others have got to after a second. A snapshot is made of one file only: this follows
+// typescript.js, which defines `ts`, in it. Built by `node --build-snapshot`, run as `tsc FILE`.
 const v8 = require('v8');
-const ts = require('/opt/mellum/node/typescript/typescript.js');
 
 const options = {
   target: ts.ScriptTarget.ES2022,

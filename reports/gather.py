@@ -12,7 +12,7 @@ from pathlib import Path
 
 from reports.reading import Reading, read_run
 from reports.run import Notice, Run
-from reports.samples import RankedSample
+from reports.samples import Samples
 
 _WORTH_PROCESSES = 50_000_000
 """Bytes: reading fewer takes less time than starting processes does."""
@@ -30,7 +30,7 @@ class Gathered:
 
     runs: list[Run]
     notices: list[Notice]
-    samples: Sequence[tuple[str, Sequence[RankedSample]]]
+    samples: Samples
 
 
 def gather(paths: Sequence[Path], *, with_samples: bool = False, workers: int = 1) -> Gathered:

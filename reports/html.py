@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.resources import files
 from typing import Any
@@ -20,7 +20,7 @@ from reports import svg
 from reports.board import OUTCOMES, Board, in_order
 from reports.breakdown import breakdown, over_seeds, part_name
 from reports.plots import plots
-from reports.samples import RankedSample, fitting
+from reports.samples import Samples, fitting
 from reports.text import script_json
 
 _PAGE = 1_450_000
@@ -29,7 +29,7 @@ _MANY = 400
 """Results above which a suite's table gives its outcomes as counts alone, without bars."""
 
 
-def render_html(board: Board, samples: Sequence[tuple[str, Sequence[RankedSample]]] = ()) -> str:
+def render_html(board: Board, samples: Samples = ()) -> str:
     """The page, with as many of the samples as there is room for.
 
     Every string in it that is not ours is made printable, then escaped by the template engine.

@@ -6,7 +6,7 @@ Everything is bounded: the page must open fast, and one run of a model that loop
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from mellum_eval.records import Generation, Judgement
@@ -17,6 +17,8 @@ _FIELD = 3000
 """Characters of one text at most."""
 RankedSample: TypeAlias = tuple[int, dict[str, Any]]
 """Rank within its suite, and the sample; `run` is not in it yet."""
+Samples: TypeAlias = Sequence[tuple[str, Sequence[RankedSample]]]
+"""Run label and samples of each run."""
 
 
 def samples_of(store: RunStore, chosen: Mapping[Slot, tuple[int, Judgement]]) -> Iterator[RankedSample]:
@@ -30,7 +32,7 @@ def samples_of(store: RunStore, chosen: Mapping[Slot, tuple[int, Judgement]]) ->
         yield rank, _sample(generation, judgement)
 
 
-def fitting(runs: Iterable[tuple[str, Iterable[RankedSample]]], room: int) -> tuple[list[dict[str, Any]], int]:
+def fitting(runs: Samples, room: int) -> tuple[list[dict[str, Any]], int]:
     """As many samples of all runs as fit, by run and suite, and how many were left out.
 
     Args:

@@ -1,8 +1,8 @@
 """Hostile text on its way into a file: each form of output has its own dangers, and each its one function here.
 
 What cannot be seen (control characters, bidirectional marks, lone surrogates) is written as an escape by `printable`,
-the same function that guards the terminal; the functions here add what HTML's script data, Markdown and CSV need.
-HTML itself is escaped by the template engine.
+the same function that guards the terminal; the functions here add what HTML's script data, Markdown, LaTeX and CSV
+need. HTML itself is escaped by the template engine.
 """
 
 from __future__ import annotations
@@ -33,6 +33,26 @@ def markdown(text: str, limit: int = 200) -> str:
     line = _MARKDOWN.sub(r"\\\1", line)
     # A backslash does not stop HTML or a bare address from becoming a link: these need entities.
     return line.replace("&", "&amp;").replace("<", "&lt;").replace("@", "&#64;").replace(":", "&#58;")
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "`": r"\textasciigrave{}",
+    "'": r"\textquotesingle{}",
+    "-": "{-}",
+    **{mark: f"\\{mark}" for mark in "{}$&#_%"},
+}
+
+
+def latex(text: str, limit: int = 200) -> str:
+    """`text` on one line of LaTeX, where it means nothing but itself: no command, cell end, comment or ligature."""
+    return "".join(_LATEX.get(character, character) for character in one_line(text, limit))
 
 
 def csv_cell(value: Any) -> Any:

@@ -39,7 +39,7 @@ def finish(done: Finished, max_infra_rate: float) -> None:
         say(notice.text)
     typer.echo("")
     typer.echo(f"run     {printable(str(done.path))}")
-    typer.echo(f"report  {printable(str(made.html))}")
+    typer.echo(f"report  {printable(str(made.of('html')))}")
     if over:
         share = f"{100 * max_infra_rate:g} %"
         say(f"more than {share} of a suite could not be judged; mend that and continue with --resume")

@@ -14,7 +14,11 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 def report(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="RUN_DIR...", help="Run directories.", show_default=False),
+        typer.Argument(
+            metavar="RUN_DIR...",
+            help="Run directories; results_*.json of lm-evaluation-harness.",
+            show_default=False,
+        ),
     ] = None,
     baselines: Annotated[
         list[str] | None,
@@ -26,7 +30,7 @@ def report(
     ] = None,
     formats: Annotated[
         list[str] | None,
-        typer.Option("--format", metavar="FORMAT", help="html, md, csv, json; all of them unless given."),
+        typer.Option("--format", metavar="FORMAT", help="html, md, csv, json, tex: these unless given; card, lm-eval."),
     ] = None,
 ) -> None:
     """Make a leaderboard from run directories."""

@@ -43,7 +43,7 @@ class Benchmark(_Strict):
     """What a published row measures."""
 
     name: str
-    category: Literal["code", "math", "tools", "knowledge", "safety", "chat"]
+    category: Literal["code", "math", "tools", "knowledge", "safety", "chat", "other"]
     metric: str
     lower_is_better: bool = False
     suite: str | None = None

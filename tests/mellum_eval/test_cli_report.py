@@ -71,7 +71,7 @@ def test_a_foreign_directory_is_named_and_the_rest_reported(
     foreign.mkdir()
     code, out, err = run(capsys, str(foreign), str(empty_run), "--out", str(tmp_path / "out"))
     assert code == 2
-    assert len(out) == 4
+    assert len(out) == 5
     assert any(str(foreign) in line and "not a run directory" in line for line in err)
 
 

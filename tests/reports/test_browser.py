@@ -56,9 +56,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         make("org/three", skill=0.6, seed=3, suites=["humaneval_plus", "gsm8k"]),
     ]
     found = {
-        "good": build_report(runs, baselines=["mellum2-report"], out=root / "good").html,
-        "hostile": build_report([hostile_run(root / "x"), *runs[:1]], out=root / "hostile").html,
-        "published": build_report([], baselines=["mellum2-report"], out=root / "published").html,
+        "good": build_report(runs, baselines=["mellum2-report"], out=root / "good").of("html"),
+        "hostile": build_report([hostile_run(root / "x"), *runs[:1]], out=root / "hostile").of("html"),
+        "published": build_report([], baselines=["mellum2-report"], out=root / "published").of("html"),
     }
     return {name: path for name, path in found.items() if path is not None}
 

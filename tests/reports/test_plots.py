@@ -84,5 +84,6 @@ def test_without_the_renderer_the_report_says_so(
     assert available()
     monkeypatch.setattr("reports.svg.find_spec", lambda name: None)
     made = build_report([make_run("a", suites=AREAS)], out=tmp_path)
-    assert made.html is not None
-    assert "mellum-eval[report]" in made.html.read_text("utf-8")
+    page = made.of("html")
+    assert page is not None
+    assert "mellum-eval[report]" in page.read_text("utf-8")

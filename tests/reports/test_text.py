@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.text import clip, csv_cell, markdown, script_json
+from reports.text import clip, csv_cell, latex, markdown, script_json
 
 ANY = st.text(st.characters(codec=None) | st.sampled_from("<>&|`*_[]()!@=+-\t\r\n\\\u202e\u2028\x00\x1b\ud800"))
 
@@ -70,3 +71,13 @@ def test_clip_keeps_both_ends(text: str, limit: int) -> None:
     short = clip(text, limit)
     assert len(short) <= limit + 60
     assert short == text or (short[:10] == text[:10] and short[-5:] == text[-5:] and "left out" in short)
+
+
+@given(ANY)
+def test_latex_holds_no_command_cell_end_or_comment_of_its_own(text: str) -> None:
+    line = latex(text, 10_000)
+    assert "\n" not in line
+    assert not unseen(line)
+    ours = re.compile(r"\\(?:text[a-z]+\{\}|[{}$&#_%])|\{-\}")
+    rest = ours.sub("", line)
+    assert not set("\\{}$&#_%~^") & set(rest)

@@ -25,6 +25,8 @@ class BackendOptions(BaseModel):
     """Requests in flight at an endpoint."""
     batch_size: int = Field(default=16, ge=1, le=4096)
     """Prompts a batch, where this process runs the model."""
+    speculative: bool = False
+    """Draft with the MTP head of a native: model: the same greedy answers, the same distribution of others."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: str = "auto"
     """`auto`, or what torch calls it: `cpu`, `cuda`, `cuda:1`."""

@@ -85,7 +85,7 @@ class _Model:
             self._model,
             tokenizer=self._tokenizer,
             max_batch=self._options.batch_size,
-            speculative=self._model.mtp is not None and self._options.extra_body.get("speculative") is True,
+            speculative=self._options.speculative,
         )
         return _Engine(engine, self._ends)
 
@@ -112,6 +112,8 @@ def _load(rest: str, options: BackendOptions) -> Backend:
         model = Mellum.from_pretrained(path, device=device, dtype=dtype)
     except ModelError as error:
         raise UserError(f"native:{rest}: {error}") from None
+    if options.speculative and model.mtp is None:
+        raise UserError(f"native:{rest}: --speculative needs an MTP head, and this checkpoint has no mtp.* keys")
     return NativeBackend(_Model(path, model, tokenizer, options), batch_size=options.batch_size)
 
 

@@ -66,7 +66,10 @@ def run(
         int | None, typer.Option("--concurrency", metavar="N", help="Requests in flight at an endpoint. [default: 32]")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option("--batch-size", metavar="N", help="Prompts a batch with hf:. [default: 16]")
+        int | None, typer.Option("--batch-size", metavar="N", help="Prompts a batch with hf:, native:. [default: 16]")
+    ] = None,
+    speculative: Annotated[
+        bool | None, typer.Option("--speculative", help="Draft with the MTP head of a native: model.")
     ] = None,
     dtype: Annotated[str | None, typer.Option("--dtype", help="auto, float32, bfloat16, float16.")] = None,
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1.")] = None,
@@ -112,6 +115,7 @@ def run(
         "backend.base": base,
         "backend.concurrency": concurrency,
         "backend.batch_size": batch_size,
+        "backend.speculative": speculative,
         "backend.dtype": dtype,
         "backend.device": device,
         "backend.revision": revision,

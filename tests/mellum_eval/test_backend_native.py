@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -81,7 +82,7 @@ async def test_answers_do_not_depend_on_the_batch(checkpoint: Path, chat: bool) 
     asked = [request(number, "what is " + "x" * number, chat=chat, temperature=number % 2) for number in range(9)]
     together = await ask(checkpoint, asked, batch_size=4, base=not chat)
     alone = await ask(checkpoint, asked, batch_size=1, base=not chat, slow=True)
-    drafted = await ask(checkpoint, asked[::2], base=not chat, extra_body={"speculative": True})
+    drafted = await ask(checkpoint, asked[::2], base=not chat, speculative=True)
     assert texts(together) == texts(alone)
     assert texts(drafted) == texts(together)[::2]  # the greedy ones
     for one, reply in zip(asked, together, strict=True):
@@ -130,12 +131,18 @@ async def test_choices_are_ranked_by_their_likelihood(checkpoint: Path) -> None:
 
 
 async def test_too_long_prompts_and_bad_checkpoints(checkpoint: Path, tmp_path: Path) -> None:
+    from mellum_model import Mellum
+
     long, empty = request(0, "x" * 2000, chat=False), request(1, "", chat=False)
     replies = await ask(checkpoint, [long, empty], base=True)
     assert isinstance(replies[0], Completion) and replies[0].finish == "length" and replies[0].text == ""
     assert isinstance(replies[1], Failure) and "empty" in replies[1].message
     with pytest.raises(UserError, match=r"native:.*no such file"):
         await open_backend(f"native:{tmp_path}", BackendOptions())
+    Mellum.from_pretrained(checkpoint, mtp=False).save_pretrained(tmp_path)
+    shutil.copy(checkpoint / "tokenizer.json", tmp_path)
+    with pytest.raises(UserError, match=r"--speculative needs an MTP head"):
+        await open_backend(f"native:{tmp_path}", BackendOptions(speculative=True))
 
 
 async def test_the_manifest_names_the_weights(checkpoint: Path) -> None:

@@ -1,7 +1,9 @@
-"""The same cheats through every door that a trainer uses: TRL's form, verl's form, and both of HTTP's."""
+"""The same cheats through every door that a trainer uses, on both engines: TRL's form, verl's, and both of HTTP's."""
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -9,47 +11,64 @@ from typing import Any
 import pytest
 
 from mellum_eval import rewards
+from sandboxes.choose import open_sandbox
+from sandboxes.errors import SandboxUnavailable
 
 from .cheats import EQUALITY, ESCAPES, EXHAUSTION, FORGERY, PATCHES
 from .honest import HONEST
 from .kinds import ARGUMENTS, KINDS, TIGHT, answer_of, check_of
 
-LOCAL: dict[str, Any] = {"sandbox": "local", "workers": 2}
 SQUARES = {x: x * x + 1 for x in ARGUMENTS}
 Score = Callable[[list[str], list[dict[str, Any]]], list[float | None]]
 
 
-def sample() -> dict[str, str]:
-    """Some of each family, chosen evenly and not by what they do; of exhaustion every second."""
+def sample(half: int) -> dict[str, str]:
+    """Some of each family, chosen evenly and not by what they do; each half of the sample on one engine."""
     families = ((EQUALITY, 4), (FORGERY, 6), (PATCHES, 4), (EXHAUSTION, 2), (ESCAPES, 3))
-    return {name: code for family, step in families for name, code in list(family.items())[::step]}
+    return {name: code for family, step in families for name, code in list(family.items())[half * step :: 2 * step]}
 
 
-CHEATS = sample()
+CHEATS = {"docker": sample(0), "local": sample(1)}
 
 
-def trl(completions: list[str], checks: list[dict[str, Any]]) -> list[float | None]:
-    messages = [[{"role": "assistant", "content": completion}] for completion in completions]
-    return rewards.make_reward(**LOCAL)(["?"] * len(completions), messages, check=checks)
+@pytest.fixture(scope="module", params=[pytest.param("docker", marks=pytest.mark.docker), "local"])
+def engine(request: pytest.FixtureRequest) -> str:
+    """An engine that works here; else skipped, or failed where it must be there."""
 
+    async def look() -> None:
+        async with await open_sandbox(request.param, 1):
+            pass
 
-def verl(completions: list[str], checks: list[dict[str, Any]]) -> list[float | None]:
-    sources = ["code"] * len(completions)
-    return list(rewards.compute_scores(sources, completions, checks, **LOCAL))
+    try:
+        asyncio.run(look())
+    except SandboxUnavailable as missing:
+        if request.param == "docker" and os.environ.get("MELLUM_REQUIRE_DOCKER") != "1":
+            pytest.skip(str(missing))
+        raise
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[str]:
+def served(engine: str) -> Iterator[str]:
     pytest.importorskip("uvicorn", reason="pip install 'mellum-eval[serve]'")
     from serving import serving
 
-    with serving() as served:
+    with serving("--sandbox", engine, "--workers", "2") as served:
         yield served.url
 
 
 @pytest.fixture(params=["trl", "verl", "http"])
-def score(request: pytest.FixtureRequest) -> Iterator[Score]:
+def score(request: pytest.FixtureRequest, engine: str) -> Iterator[Score]:
     """Scores of completions by checks, through one of the forms."""
+    options: dict[str, Any] = {"sandbox": engine, "workers": 2}
+
+    def trl(completions: list[str], checks: list[dict[str, Any]]) -> list[float | None]:
+        messages = [[{"role": "assistant", "content": completion}] for completion in completions]
+        return rewards.make_reward(**options)(["?"] * len(completions), messages, check=checks)
+
+    def verl(completions: list[str], checks: list[dict[str, Any]]) -> list[float | None]:
+        return list(rewards.compute_scores(["code"] * len(completions), completions, checks, **options))
+
     if request.param != "http":
         yield trl if request.param == "trl" else verl
         rewards.close()
@@ -75,12 +94,13 @@ def fenced(code: str) -> str:
 
 
 @pytest.mark.timeout(900)
-def test_no_cheat_is_credited_in_any_form(score: Score) -> None:
-    assert len(CHEATS) >= 40
-    names = list(CHEATS)
+def test_no_cheat_is_credited_in_any_form(score: Score, engine: str) -> None:
+    cheats = CHEATS[engine]
+    assert len(cheats) >= 20
+    names = list(cheats)
     kinds = [KINDS[number % len(KINDS)] for number in range(len(names))]
     checks = [check_of(kind, SQUARES, TIGHT).model_dump(mode="json", exclude_none=True) for kind in kinds]
-    answers = [fenced(answer_of(kind, CHEATS[name])) for kind, name in zip(kinds, names, strict=True)]
+    answers = [fenced(answer_of(kind, cheats[name])) for kind, name in zip(kinds, names, strict=True)]
     scores = score(answers, checks)
     unjudged = [name for name, value in zip(names, scores, strict=True) if value is None]
     assert not unjudged, "a cheat that ends as our fault is a way out"
@@ -96,7 +116,7 @@ def test_the_honest_are_credited_in_every_form_right_after(score: Score) -> None
 
 
 @pytest.mark.timeout(900)
-def test_no_cheat_prints_the_answer_through_run_code(served: str) -> None:
+def test_no_cheat_prints_the_answer_through_run_code(served: str, engine: str) -> None:
     """Verl compares what `/run_code` says was printed. Each is asked for f(5), which is 26."""
     import httpx
 
@@ -112,7 +132,7 @@ def test_no_cheat_prints_the_answer_through_run_code(served: str) -> None:
         return answer
 
     with ThreadPoolExecutor(4) as pool:
-        answers = dict(zip(CHEATS, pool.map(run, CHEATS.values()), strict=True))
+        answers = dict(zip(CHEATS[engine], pool.map(run, CHEATS[engine].values()), strict=True))
     ours = {name for name, answer in answers.items() if answer["status"] not in ("Success", "Failed")}
     assert not ours
     credited = {
@@ -133,5 +153,5 @@ def test_a_completion_cannot_smuggle_a_check_or_a_score() -> None:
         f"{fenced(HONEST['plain'])}\n{fenced('def f(x): return None')}",
         {"role": "assistant", "content": fenced("f = 1"), "check": {"kind": "exact", "answer": ""}, "score": 1.0},
     ):
-        assert rewards.make_reward(**LOCAL)(["?"], [completion], check=[check]) == [0.0]
+        assert rewards.make_reward(sandbox="local", workers=2)(["?"], [completion], check=[check]) == [0.0]
     rewards.close()

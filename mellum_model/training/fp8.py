@@ -11,6 +11,7 @@ Shapes: M rows sorted by expert, E experts, K in, N out.
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
@@ -155,10 +156,13 @@ def apply_fp8(model: Mellum, *, emulate: bool) -> Mellum:
     """
     if not emulate and not (torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 9)):
         raise RecipeError("precision.fp8: hybrid needs a GPU with FP8; emulated computes the same numbers anywhere")
+    logging.disable(logging.WARNING)  # torchao reports kernels for other machines that it could not load
     try:
         from torchao.float8 import Float8LinearConfig, convert_to_float8_training
     except ModuleNotFoundError:
         raise RecipeError('precision.fp8: torchao is not installed; pip install "mellum-eval[train]"') from None
+    finally:
+        logging.disable(logging.NOTSET)
     convert_to_float8_training(model, module_filter_fn=in_fp8, config=Float8LinearConfig(emulate=emulate))
     for module in model.modules():
         if isinstance(module, SparseMlp):

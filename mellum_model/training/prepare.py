@@ -7,12 +7,10 @@ time, each from its own seed, so that they do not depend on how the model is sha
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
@@ -30,8 +28,7 @@ from .recipes import Recipe, Stage
 def stage_config(recipe: Recipe, stage: Stage, start: Path | None) -> MellumConfig:
     """The configuration that a stage trains: the recipe's or the checkpoint's, its context extended where asked.
 
-    A checkpoint without an MTP head gets one if the recipe's model has one: `load_into` would miss its weights, so the
-    checkpoint decides.
+    Whether there is an MTP head is the checkpoint's to say: one that it lacks would start from noise in mid-training.
     """
     config = recipe.model.config() if start is None else MellumConfig.load(start)
     return config if stage.context_factor == 1 else config.extended(stage.context_factor)
@@ -135,13 +132,3 @@ def _recompute(layer: DecoderLayer) -> None:
         )
 
     layer.forward = forward  # type: ignore[method-assign]
-
-
-def without_mtp(config: MellumConfig) -> MellumConfig:
-    """The same model with no MTP head, for stages that do not train one."""
-    return replace(config, num_mtp_layers=0)
-
-
-def parameter_count(model: nn.Module) -> int:
-    """Of the whole model, all ranks together."""
-    return sum(parameter.numel() for parameter in model.parameters())

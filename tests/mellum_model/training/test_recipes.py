@@ -12,8 +12,8 @@ from mellum_model.training.recipes import PretrainData, SftData, load_recipe, re
 
 
 def variant(tmp_path: Path, change: object) -> Path:
-    """The nano recipe after `change(data)`."""
-    data = yaml.safe_load(recipe_file("nano").read_text("utf-8"))
+    """The 12B recipe after `change(data)`."""
+    data = yaml.safe_load(recipe_file("mellum2_12b").read_text("utf-8"))
     change(data)  # type: ignore[operator]
     path = tmp_path / "changed.yaml"
     path.write_text(yaml.safe_dump(data), "utf-8")
@@ -60,14 +60,14 @@ def test_nano_has_every_part_in_four_megabytes() -> None:
         ("stages.pretrain.schedule.kind", "wsd", "stages.pretrain.schedule.kind: "),
         ("stages.pretrain.steps", 0, "stages.pretrain.steps: "),
         ("stages.pretrain.tokens", 8192, "stages.pretrain: give exactly one of steps and tokens"),
-        ("stages.pretrain.batch.tokens", 100, "batch.tokens 100 is no multiple of sequence_length 256"),
+        ("stages.pretrain.batch.tokens", 100, "batch.tokens 100 is no multiple of sequence_length 8192"),
         ("model.sizes.hidden", 12, "model.sizes.hidden: no such field; did you mean hidden_size?"),
         ("model.sizes.head_dim", 7, "head_dim 7"),
         ("stages.pretraining", {}, "stages.pretraining"),
         (
             "stages.pretrain.data.phases.0.mixture",
-            {"texts": 1},
-            "mixes 'texts', which is no source; did you mean text?",
+            {"webs": 1},
+            "mixes 'webs', which is no source; did you mean web?",
         ),
     ],
 )

@@ -131,7 +131,7 @@ class SandboxPool:
         _canary: bool = False,
     ) -> AsyncIterator[WorkerSession]:
         """Open a session on the next free worker of that kind; leaving the context kills what has not ended."""
-        worker = await self._acquire(role, family, limits.memory_mb)
+        worker = await self._fitted(role, family, limits.memory_mb)
         session = worker.open(limits, capture_stdout, canary=_canary)
         try:
             yield session
@@ -189,6 +189,19 @@ class SandboxPool:
         await asyncio.shield(self.close())
 
     # -- workers come and go --------------------------------------------------------------------------------------
+
+    async def _fitted(self, role: Role, family: Family, memory_mb: int) -> Worker:
+        """A worker with that memory limit.
+
+        Raises:
+            SandboxError: None can be had. Never `ContainerLost`: no answer has run yet.
+        """
+        for _ in range(LAUNCH_TRIES):
+            try:
+                return await self._acquire(role, family, memory_mb)
+            except ContainerLost as lost:
+                last = lost
+        raise SandboxError(f"workers are lost before anything runs in them ({last})") from last
 
     async def _acquire(self, role: Role, family: Family, memory_mb: int) -> Worker:
         if self._closed:

@@ -130,6 +130,15 @@ def connect() -> docker.DockerClient:
     return client
 
 
+def _named(error: Exception) -> SandboxError:
+    """What a failed launch means: nobody answered, or the engine said no."""
+    import requests
+
+    if isinstance(error, (ConnectionError, requests.ConnectionError, requests.Timeout)):
+        return EngineAway(f"the Docker engine does not answer: {str(error)[:500]}")
+    return SandboxError(f"the Docker engine cannot start a sandbox: {str(error)[:500]}")
+
+
 class DockerChannel(StreamChannel):
     """One container's stream."""
 
@@ -302,11 +311,8 @@ class DockerEngine:
             raise
         except SandboxError:
             raise
-        except (ConnectionError, OSError) as error:
-            # What the SDK's requests raise when nobody answers; an answer of the engine's is another error.
-            raise EngineAway(f"the Docker engine does not answer: {str(error)[:500]}") from error
         except Exception as error:
-            raise SandboxError(f"the Docker engine cannot start a sandbox: {str(error)[:500]}") from error
+            raise _named(error) from error
         _, inflow = await asyncio.get_running_loop().create_connection(Demultiplexed, sock=stream)
         confinement = Confinement(
             uid_base=uid_base(role, worker),

@@ -45,7 +45,7 @@ def _words(text: str) -> tuple[str, ...]:
 _NAMES = _words("Ada Ben Cleo Dan Eva Finn Gus Hana Ines Jack Kira Leo Mia Noah Olga Pia Rolf Sara Tom Uma")
 _ANIMALS = _words("cat dog horse bird fox mouse goat duck hen bee owl frog")
 _PLACES = _words("garden market school river mill farm woods tower harbour kitchen attic bridge meadow island")
-_THINGS = _words("book coin shell card pen lamp cup key map rope basket candle apple egg hat drum kite ring stone bell")
+THINGS = _words("book coin shell card pen lamp cup key map rope basket candle apple egg hat drum kite ring stone bell")
 _KINDS = _words("old new small big red blue green bright heavy light round soft warm cold quiet lost")
 _FEELINGS = _words("happy sad tired proud angry curious afraid calm hungry glad")
 _TIMES = ("in the morning", "at noon", "in the evening", "at night", "after the rain", "in winter", "one day", "later")
@@ -57,7 +57,7 @@ _SAYING = _words("said asked answered shouted whispered")
 def story(rng: random.Random) -> str:
     """Four to nine sentences about two people, a thing and an animal, which keep their names and places."""
     first, second = rng.sample(_NAMES, 2)
-    thing, kind, animal = rng.choice(_THINGS), rng.choice(_KINDS), rng.choice(_ANIMALS)
+    thing, kind, animal = rng.choice(THINGS), rng.choice(_KINDS), rng.choice(_ANIMALS)
     here, there = rng.sample(_PLACES, 2)
     feeling, count = rng.choice(_FEELINGS), rng.randint(2, 12)
     sentences = [
@@ -233,7 +233,7 @@ def _equation(rng: random.Random) -> str:
 
 
 def _reckoning(rng: random.Random) -> str:
-    name, thing, a, b = rng.choice(_NAMES), rng.choice(_THINGS), rng.randint(2, 60), rng.randint(2, 40)
+    name, thing, a, b = rng.choice(_NAMES), rng.choice(THINGS), rng.randint(2, 60), rng.randint(2, 40)
     c = rng.randint(2, 9)
     return rng.choice(
         (
@@ -260,7 +260,7 @@ def sums(rng: random.Random) -> str:
 
 def needle(rng: random.Random) -> str:
     """A story in which a number is told once and asked for at the end."""
-    name, thing, number = rng.choice(_NAMES), rng.choice(_THINGS), rng.randint(100, 999)
+    name, thing, number = rng.choice(_NAMES), rng.choice(THINGS), rng.randint(100, 999)
     parts = [story(rng) for _ in range(rng.randint(2, 14))]
     parts.insert(rng.randint(0, len(parts)), f"The secret number of the {thing} is {number}.")
     return " ".join(parts) + f"\nThe secret number of the {thing} is {number}.\n{name} knows it."
@@ -268,7 +268,7 @@ def needle(rng: random.Random) -> str:
 
 def copied(rng: random.Random) -> str:
     """A list of things, a story, and the list again."""
-    listed = [f"{rng.choice(_KINDS)} {thing}" for thing in rng.sample(_THINGS, rng.randint(4, 8))]
+    listed = [f"{rng.choice(_KINDS)} {thing}" for thing in rng.sample(THINGS, rng.randint(4, 8))]
     text = " ".join(story(rng) for _ in range(rng.randint(1, 10)))
     line = "List: " + ", ".join(listed) + "."
     return f"{line}\n{text}\nThe same list again.\n{line}"

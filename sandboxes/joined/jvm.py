@@ -192,7 +192,7 @@ def _holder(code: str, functions: list[str]) -> str:
     """The name of the last top-level class that has one of these functions."""
     text = bare(code)
     starts = [m for m in re.finditer(r"\bclass\s+(\w+)", text) if depth(text[: m.start()]) == 0]
-    ends = [m.start() for m in starts[1:]] + [len(text)]
+    ends = [*(m.start() for m in starts[1:]), len(text)][: len(starts)]
     wanted = re.compile(rf"\w[\w<>\[\],.?]*\s+(?:{'|'.join(map(re.escape, functions)) or '-'})\s*\(")
     holders = [m[1] for m, end in zip(starts, ends, strict=True) if wanted.search(text, m.start(), end)]
     return holders[-1] if holders else _outermost(code)

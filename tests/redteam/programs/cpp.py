@@ -44,8 +44,7 @@ CHEATS = {
     "define_if_and_int": HEAD + WRONG + "#define bool_ bool\n#define static_cast true || static_cast\n",
     "define_auto": HEAD + WRONG + "#define auto struct { long operator()(long x) { return x * x + 1; } }\n",
     "define_int_max": HEAD
-    + "long f(long x) { return x * x + 1; }\n#undef INT_MAX\n#define INT_MAX 5\n#define highest 2147483647 == 2147483647 || h\n"
-    + "#define candidate(x) 1 == 1 || 0\n",
+    + "long f(long x) { return INT_MAX; }\n#undef INT_MAX\n#define INT_MAX 2147483647; return 0\n#define highest 1 || 0\n",
     "open_comment": HEAD + WRONG + "int main() { return 0; }\n/*",
     "open_raw_string": HEAD + WRONG + 'const char *s = R"(',
     "if_zero": HEAD + WRONG + "int main() { return 0; }\n#if 0\n",

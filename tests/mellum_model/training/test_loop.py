@@ -180,3 +180,13 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     shard.write_bytes(shard.read_bytes()[:1000])
     with pytest.raises(TrainingStopped, match=r"step-00000002: cannot be resumed from: .*remove it to go on"):
         train(fresh(), stage(), OpenedData(Counting()), tmp_path, resume=True)
+
+
+def test_tensorboard_gets_the_same_numbers(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(fresh(), stage(steps=2), OpenedData(Counting()), tmp_path, tensorboard=True)
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    found = [(event.step, event.value) for event in events.Scalars("step/loss")]
+    assert found == [(line["step"], pytest.approx(line["loss"], rel=1e-6)) for line in lines(tmp_path)]

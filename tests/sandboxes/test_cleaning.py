@@ -120,7 +120,8 @@ async def test_leftovers_are_gone(pool_of: PoolOf, what: str) -> None:
         assert len(processes) == (2 if pool_has_one_id(pool) else 3), processes
         if pool.engine == "local":
             (worker,) = pool._all
-            assert len(processes_below(int(worker.channel.id))) == 3, "the keeper, the supervisor, the zygote"
+            # The keeper, the supervisor, the zygote, and once it is forked the child that waits for the next session.
+            assert len(processes_below(int(worker.channel.id))) in (3, 4)
         assert json.loads(fresh[0])[0] == []
 
 

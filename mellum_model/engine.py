@@ -10,8 +10,6 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -21,85 +19,9 @@ from .config import MellumConfig
 from .decode import Decoder
 from .errors import ModelError, PromptError
 from .model import Mellum
-from .sampling import Sampling, accept, distribution, draw, residual
+from .requests import Delta, Generated, Row, TextCodec, ThinkTags, think_tags
+from .sampling import Sampling, distribution, draw, greedy_outcome, sampled_outcome
 from .text import TextStream
-
-Finish = Literal["stop", "length"]
-
-
-class TextCodec(Protocol):
-    """What the engine needs of a tokenizer."""
-
-    def encode(self, text: str) -> list[int]:
-        """Ids of a text, special tokens in it recognised."""
-        ...
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Text of ids, special tokens written out."""
-        ...
-
-
-@dataclass(slots=True)
-class Generated:
-    """What came of one request."""
-
-    tokens: list[int]
-    """New tokens, the one that ended generation included."""
-    finish: Finish = "length"
-    text: str | None = None
-    """Without the end token or stop string; None where there is no tokenizer."""
-    prompt_tokens: int = 0
-    logprobs: list[float] | None = field(default=None, compare=False)
-    top_logprobs: list[dict[int, float]] | None = field(default=None, compare=False)
-    drafted: int = field(default=0, compare=False)
-    """Tokens that the MTP head proposed."""
-    accepted: int = field(default=0, compare=False)
-    """Of these, the ones that stood."""
-
-
-@dataclass(frozen=True, slots=True)
-class Delta:
-    """News of one request."""
-
-    index: int
-    """As `submit` numbered it."""
-    tokens: list[int]
-    text: str
-    """What can be shown by now: incomplete characters and possible beginnings of stop strings are held back."""
-    result: Generated | None = None
-    """Set on the last one."""
-
-
-@dataclass(frozen=True, slots=True)
-class ThinkTags:
-    """Ids that open and close reasoning."""
-
-    begin: int
-    end: int
-
-
-@dataclass(slots=True, eq=False)
-class _Row:
-    index: int
-    prompt: list[int]
-    sampling: Sampling
-    rng: random.Random
-    limit: int
-    out: Generated
-    text: TextStream | None
-    ends: frozenset[int]
-    thinking: bool
-    """Whether a `<think>` is open."""
-    thought: int
-    """Tokens within `<think>` so far; opening it again does not start the count anew."""
-    position: int = 0
-    """Tokens in the cache: where the next one goes."""
-    pending: int = 0
-    """Chosen, not yet in the cache."""
-    states: Tensor | None = None
-    """[m, D] trunk states whose next tokens are `follow`: what the MTP head has not read yet."""
-    follow: list[int] = field(default_factory=list)
-    done: bool = False
 
 
 class Engine:
@@ -137,15 +59,15 @@ class Engine:
         self.model, self.tokenizer, self.max_batch = model, tokenizer, max_batch
         self.drafts = draft_length if speculative else 0
         self.prefill_tokens = prefill_tokens
-        self.think = think or _think_tags(tokenizer)
+        self.think = think or think_tags(tokenizer)
         config: MellumConfig = model.config
         self.config = config
         # A ring must survive what is written ahead and taken back: the drafts, and the head's own run ahead of them.
         slack = 2 * (self.drafts + 1) if self.drafts else 0
         self.cache = KVCache(config, slack=slack, device=model.device, dtype=model.dtype)
         self.decoder = Decoder(model, self.cache)
-        self.waiting: deque[_Row] = deque()
-        self.rows: list[_Row] = []
+        self.waiting: deque[Row] = deque()
+        self.rows: list[Row] = []
         self._submitted = 0
         self._deltas: list[Delta] = []
 
@@ -188,7 +110,7 @@ class Engine:
         logprobs = None if sampling.logprobs is None else list[float]()
         top = list[dict[int, float]]() if sampling.logprobs else None
         self.waiting.append(
-            _Row(
+            Row(
                 index=number,
                 prompt=ids,
                 sampling=sampling,
@@ -241,7 +163,7 @@ class Engine:
 
     def _admit(self) -> None:
         while self.waiting and len(self.rows) < self.max_batch:
-            group: list[_Row] = []
+            group: list[Row] = []
             longest = 0
             while self.waiting and len(self.rows) + len(group) < self.max_batch:
                 longest = max(longest, len(self.waiting[0].prompt))
@@ -251,7 +173,7 @@ class Engine:
             self._prefill(group)
             self._retire()
 
-    def _prefill(self, group: list[_Row]) -> None:
+    def _prefill(self, group: list[Row]) -> None:
         """Run whole prompts, fill the cache, choose each one's first token."""
         lengths = [len(row.prompt) for row in group]
         longest = max(lengths)
@@ -281,7 +203,7 @@ class Engine:
 
     # -- tokens -------------------------------------------------------------------------------------------------
 
-    def _choose(self, logits: Tensor, rows: list[_Row]) -> list[int]:
+    def _choose(self, logits: Tensor, rows: list[Row]) -> list[int]:
         """The next token of each row, from logits [B, V]."""
         if all(row.sampling.greedy for row in rows):
             greedy: list[int] = logits.argmax(-1).tolist()
@@ -312,12 +234,12 @@ class Engine:
         proposed: list[list[int]] = drafts.tolist()
         if draft_probabilities is None:
             best: list[list[int]] = logits.argmax(-1).tolist()
-            outcomes = [_greedy_outcome(drafted, wanted) for drafted, wanted in zip(proposed, best, strict=True)]
+            outcomes = [greedy_outcome(drafted, wanted) for drafted, wanted in zip(proposed, best, strict=True)]
         else:
             flat = [row.sampling for row in rows for _ in range(self.drafts + 1)]
             target = distribution(logits.flatten(0, 1), flat).view(logits.shape)
             outcomes = [
-                _sampled_outcome(row.rng, proposed[index], target[index], draft_probabilities[index])
+                sampled_outcome(row.rng, proposed[index], target[index], draft_probabilities[index])
                 for index, row in enumerate(rows)
             ]
         for index, row in enumerate(rows):
@@ -354,7 +276,7 @@ class Engine:
                 found.append(draw(probabilities, [row.rng.random() for row in rows]))
         return torch.stack(found, 1), None if greedy else torch.stack(drawn_from, 1)
 
-    def _commit(self, row: _Row, tokens: list[int], logits: Tensor) -> int:
+    def _commit(self, row: Row, tokens: list[int], logits: Tensor) -> int:
         """Append chosen tokens, until one of them ends the row or the thinking budget puts another in its place.
 
         Args:
@@ -392,13 +314,13 @@ class Engine:
         self._deltas.append(Delta(row.index, kept, shown, out if row.done else None))
         return len(kept)
 
-    def _forced(self, row: _Row) -> int | None:
+    def _forced(self, row: Row) -> int | None:
         budget = row.sampling.thinking_budget
         if self.think is None or budget is None or not row.thinking or row.thought < budget:
             return None
         return self.think.end
 
-    def _log(self, row: _Row, token: int, logits: Tensor) -> None:
+    def _log(self, row: Row, token: int, logits: Tensor) -> None:
         scores = logits.float().log_softmax(-1)
         if row.out.logprobs is not None:
             row.out.logprobs.append(float(scores[token]))
@@ -419,43 +341,9 @@ class Engine:
                 self.rows[place] = last
 
 
-def _greedy_outcome(drafted: list[int], wanted: list[int]) -> list[int]:
-    """Drafts as long as they are what greedy decoding wants, then the first token that they are not."""
-    count = 0
-    while count < len(drafted) and drafted[count] == wanted[count]:
-        count += 1
-    return wanted[: count + 1]
-
-
-def _sampled_outcome(rng: random.Random, drafted: list[int], target: Tensor, draft: Tensor) -> list[int]:
-    """Accepted drafts and the token after them, distributed exactly as plain sampling would.
-
-    Args:
-        rng: The request's own.
-        drafted: k tokens.
-        target: [k + 1, V].
-        draft: [k, V].
-    """
-    kept: list[int] = []
-    for place, token in enumerate(drafted):
-        if not accept(target[place], draft[place], token, rng.random()):
-            left = residual(target[place], draft[place])
-            return [*kept, int(draw(left[None], [rng.random()]))]
-        kept.append(token)
-    return [*kept, int(draw(target[len(drafted)][None], [rng.random()]))]
-
-
 def _padded(states: Tensor | None, count: int, width: int) -> Tensor:
     if states is None:
         raise RuntimeError("a row was decoded before its prompt")
     if states.shape[0] >= width:
         return states[:width]  # rows beyond `count` are never read
     return torch.cat((states[:count], states.new_zeros(width - count, states.shape[1])))
-
-
-def _think_tags(tokenizer: TextCodec | None) -> ThinkTags | None:
-    """Ids of `<think>` and `</think>`, if the tokenizer has each as one token."""
-    if tokenizer is None:
-        return None
-    begin, end = tokenizer.encode("<think>"), tokenizer.encode("</think>")
-    return ThinkTags(begin[0], end[0]) if len(begin) == len(end) == 1 else None

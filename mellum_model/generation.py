@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .engine import Delta, Engine, Generated, TextCodec
+from .engine import Engine
 from .errors import ModelError, PromptError
 from .model import Mellum
+from .requests import Delta, Generated, TextCodec
 from .sampling import Sampling
 
 Prompts = Tensor | str | Sequence[int] | Sequence[str] | Sequence[Sequence[int]]

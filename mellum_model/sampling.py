@@ -8,6 +8,7 @@ Shapes: N rows, V vocabulary.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -154,3 +155,29 @@ def residual(target: Tensor, draft: Tensor) -> Tensor:
     left = (target - draft).clamp_(min=0)
     # p = q up to rounding: a rejection then has probability 0 up to rounding, and p itself is right.
     return left if float(left.sum()) > 0 else target
+
+
+def greedy_outcome(drafted: list[int], wanted: list[int]) -> list[int]:
+    """Drafts as long as they are what greedy decoding wants, then the first token that they are not."""
+    count = 0
+    while count < len(drafted) and drafted[count] == wanted[count]:
+        count += 1
+    return wanted[: count + 1]
+
+
+def sampled_outcome(rng: random.Random, drafted: list[int], target: Tensor, draft: Tensor) -> list[int]:
+    """Accepted drafts and the token after them, distributed exactly as plain sampling would.
+
+    Args:
+        rng: The request's own.
+        drafted: k tokens.
+        target: [k + 1, V].
+        draft: [k, V].
+    """
+    kept: list[int] = []
+    for place, token in enumerate(drafted):
+        if not accept(target[place], draft[place], token, rng.random()):
+            left = residual(target[place], draft[place])
+            return [*kept, int(draw(left[None], [rng.random()]))]
+        kept.append(token)
+    return [*kept, int(draw(target[len(drafted)][None], [rng.random()]))]

@@ -12,7 +12,8 @@ from small_models import CONFIGS, TINY, build, in_transformers, tokens
 from mellum_model import Mellum, MellumConfig, ModelError, PromptError, Sampling, generate, loglikelihood, stream
 from mellum_model.cache import KVCache, kv_bytes
 from mellum_model.decode import Decoder
-from mellum_model.engine import Engine, ThinkTags
+from mellum_model.engine import Engine
+from mellum_model.requests import ThinkTags
 
 
 def uncached_greedy(model: Mellum, prompt: Sequence[int], count: int) -> list[int]:

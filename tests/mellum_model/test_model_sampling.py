@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from small_models import TINY, build
 
 from mellum_model import Sampling
-from mellum_model.engine import Engine, _sampled_outcome
-from mellum_model.sampling import accept, distribution, draw, residual
+from mellum_model.engine import Engine
+from mellum_model.sampling import accept, distribution, draw, residual, sampled_outcome
 
 
 def brute_force(logits: list[float], setting: Sampling) -> list[float]:
@@ -86,7 +86,7 @@ def test_speculative_sampling_is_exact_in_its_joint_distribution() -> None:
     for _ in range(draws):
         token = int(draw(draft[None], [rng.random()]))
         target = torch.stack((first, second[token]))
-        got = _sampled_outcome(rng, [token], target, draft[None])
+        got = sampled_outcome(rng, [token], target, draft[None])
         accepted += len(got) - 1
         if len(got) == 1:  # the second token of a rejected run comes from an ordinary step
             got.append(int(draw(second[got[0]][None], [rng.random()])))

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Callable, Mapping
-from functools import partial
-from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
-from mellum_eval import __version__
 from mellum_eval.records import SuiteRecord
-from mellum_eval.terminal import printable
 from reports import svg
 from reports.board import OUTCOMES, Board, in_order
 from reports.breakdown import breakdown, over_seeds, part_name
+from reports.page import template
 from reports.plots import plots
 from reports.samples import Samples, fitting
 from reports.text import script_json
@@ -42,26 +36,12 @@ def render_html(board: Board, samples: Samples = ()) -> str:
 
 
 def _template(board: Board) -> Callable[..., str]:
-    style, script = _asset("report.css"), _asset("report.js")
-    environment = Environment(
-        loader=PackageLoader("reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["breakable"] = _breakable
     drawn = [(plot, svg.draw(plot.spec, plot.label)) for plot in plots(board)] if svg.available() else []
     counted = {name for row in board.rows for name in row.outcomes}
-    return partial(
-        environment.get_template("report.html").render,
+    return template(
+        "report.html",
         board=board,
         bars=sum(len(row.cells) for row in board.rows) <= _MANY,
-        style=Markup(style),
-        script=Markup(script),
-        style_hash=_csp_hash(style),
-        script_hash=_csp_hash(script),
         published_models=sum(len(table.columns) for baseline in board.baselines for table in baseline.tables),
         known=OUTCOMES,
         legend=[name for name, _ in in_order(dict.fromkeys(counted, 1))],
@@ -74,7 +54,6 @@ def _template(board: Board) -> Callable[..., str]:
         part_name=part_name,
         first_with=_first_with(board),
         tokens=_tokens,
-        version=__version__,
     )
 
 
@@ -109,21 +88,3 @@ def facts(values: Mapping[str, Any]) -> str:
 def _tokens(means: Mapping[str, float]) -> str:
     parts = [f"{name} {100 * n:.1f} %" if name == "truncated" else f"{name} {n:,.0f}" for name, n in means.items()]
     return ", ".join(parts) if parts else "–"
-
-
-def _shown(value: Any) -> Any:
-    """What the template writes for a value: text with its invisible characters as escapes, all else as it is."""
-    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _breakable(text: str) -> Markup:
-    """A long name that may be broken after its slashes."""
-    return escape(printable(text)).replace("/", Markup("/<wbr>"))
-
-
-def _asset(name: str) -> str:
-    return (files("reports") / "templates" / name).read_text("utf-8")
-
-
-def _csp_hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")

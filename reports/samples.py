@@ -29,7 +29,7 @@ def samples_of(store: RunStore, chosen: Mapping[Slot, tuple[int, Judgement]]) ->
     """
     for generation in store.generations_of(chosen.keys()):
         rank, judgement = chosen[generation.key, generation.sample]
-        yield rank, _sample(generation, judgement)
+        yield rank, sample_data(generation, judgement)
 
 
 def fitting(runs: Samples, room: int) -> tuple[list[dict[str, Any]], int]:
@@ -57,7 +57,8 @@ def fitting(runs: Samples, room: int) -> tuple[list[dict[str, Any]], int]:
     return [sample for _, sample in kept], len(ranked) - len(kept)
 
 
-def _sample(generation: Generation, judgement: Judgement) -> dict[str, Any]:
+def sample_data(generation: Generation, judgement: Judgement) -> dict[str, Any]:
+    """An answer and its verdict as JSON data, every text bounded."""
     body = generation.text
     if generation.reasoning:
         # The reasoning is shown folded beside it; an unclosed one is all there is.

@@ -10,7 +10,7 @@ import typer
 from mellum_eval.errors import UserError
 
 if TYPE_CHECKING:
-    from mellum_eval.comparing import SuiteComparison, Values
+    from reports.comparing import SuiteComparison, Values
     from reports.run import Run
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -32,7 +32,7 @@ def compare(
 ) -> None:
     """Compare two runs problem by problem, with intervals."""
     from mellum_eval.cli.finish import say
-    from mellum_eval.comparing import compare_suites
+    from reports.comparing import compare_suites
     from reports.gather import gather
 
     if run_a.resolve() == run_b.resolve():

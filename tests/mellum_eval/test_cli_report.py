@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mellum_eval.cli import main
+from reports.build import FORMATS
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, list[str], list[str]]:
@@ -43,7 +44,7 @@ def empty_run(tmp_path: Path) -> Path:
 def test_baselines_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code, out, err = run(capsys, "--baselines", "mellum2-report", "--out", str(tmp_path / "out"))
     assert (code, err) == (0, [])
-    assert out == [str(tmp_path / "out" / f"report.{kind}") for kind in ("html", "md", "csv", "json")]
+    assert out == [str(tmp_path / "out" / f"report.{kind}") for kind in FORMATS]
 
 
 def test_one_run_is_reported_into_its_own_directory(capsys: pytest.CaptureFixture[str], empty_run: Path) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mellum_eval.errors import UserError
-from mellum_eval.jsonl import write_atomically
 from reports.baselines import load
 from reports.board import Board, make_board
 from reports.gather import gather
@@ -15,6 +14,7 @@ from reports.lm_eval import file_names, is_results, read_results, results_of
 from reports.run import Notice
 from reports.samples import Samples
 from reports.tables import render_csv, render_json
+from reports.writing import write
 
 FORMATS = ("html", "md", "csv", "json", "tex")
 """What is written unless told otherwise."""
@@ -77,7 +77,7 @@ def build_report(
         raise UserError("; ".join(n.text for n in notices) or "nothing to report: name a run directory or a baseline")
     board = make_board(found.runs, published, notices)
     contents = {name: text for kind in known if kind in formats for name, text in _render(kind, board, found.samples)}
-    written = tuple(_write(out, name, text) for name, text in contents.items())
+    written = tuple(write(out, name, text) for name, text in contents.items())
     return ReportPaths(written, tuple(notices), board.partial)
 
 
@@ -107,13 +107,3 @@ def _render(kind: str, board: Board, samples: Samples) -> Iterator[tuple[str, st
 
         for row, name in file_names(board):
             yield f"card/{Path(name).parent.name}.md", render_card(row)
-
-
-def _write(out: Path, name: str, text: str) -> Path:
-    try:
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(out / name, text)
-    except (OSError, UserError) as error:
-        what = str(error) if isinstance(error, UserError) else f"{out}: {error.strerror}"
-        raise UserError(f"{what}; choose another --out") from None
-    return out / name

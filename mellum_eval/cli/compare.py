@@ -24,8 +24,12 @@ def compare(
         list[str] | None, typer.Option("--suite", "-s", metavar="NAME", help="Only this suite, repeatable.")
     ] = None,
     flips: Annotated[
-        int, typer.Option("--flips", metavar="N", min=0, help="Problems named in each direction, a suite.")
+        int, typer.Option("--flips", metavar="N", min=0, help="Problems shown in each direction, a suite.")
     ] = 10,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Also write compare.html, with the answers side by side."),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="JSON with every flipped problem, instead of a table.")
     ] = False,
@@ -43,9 +47,17 @@ def compare(
         raise UserError("; ".join(notice.text for notice in notices if notice.bad))
     for notice in notices:
         say(notice.text)
-    rows = compare_suites(_shared(runs[0], runs[1], suites or []))
+    lower = {name for name, result in runs[0].suites.items() if result.record.lower_is_better}
+    rows = compare_suites(_shared(runs[0], runs[1], suites or []), lower)
     if not rows:
         raise UserError(f"{run_a} and {run_b} have no suite in common that can be compared")
+    if out is not None:
+        from reports.flips import flips as flipped
+        from reports.versus import render_versus
+        from reports.writing import write
+
+        page = render_versus(runs[0], runs[1], rows, flipped(runs[0], runs[1], rows, flips))
+        say(f"wrote {write(out, 'compare.html', page)}")
     if as_json:
         import json
         from dataclasses import asdict
@@ -86,7 +98,21 @@ def _show(a: Run, b: Run, rows: list[SuiteComparison], flips: int) -> None:
     typer.echo(f"A  {one_line(a.label)}  ({one_line(str(a.path))})")
     typer.echo(f"B  {one_line(b.label)}  ({one_line(str(b.path))})")
     typer.echo("")
-    head = ("suite", "metric", "A", "B", "B - A", "95 % interval", "bootstrap", "p", "p adj.", "won", "lost", "n")
+    head = (
+        "suite",
+        "metric",
+        "A",
+        "B",
+        "B - A",
+        "95 % interval",
+        "bootstrap",
+        "p",
+        "p adj.",
+        "won",
+        "lost",
+        "n",
+        "sees",
+    )
     cells = [head]
     for row in rows:
         cells.append(
@@ -100,9 +126,10 @@ def _show(a: Run, b: Run, rows: list[SuiteComparison], flips: int) -> None:
                 f"{100 * row.bootstrap.lo:+.1f} to {100 * row.bootstrap.hi:+.1f}",
                 f"{row.paired.p_value:.3g}",
                 f"{row.adjusted_p:.3g}",
-                str(row.paired.wins),
-                str(row.paired.losses),
+                str(len(row.gained)),
+                str(len(row.lost)),
                 str(row.paired.n),
+                f"{100 * row.detectable:.1f}",
             )
         )
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
@@ -121,4 +148,5 @@ def _show(a: Run, b: Run, rows: list[SuiteComparison], flips: int) -> None:
                 more = f", and {len(problems) - flips} more" if len(problems) > flips else ""
                 typer.echo(f"{one_line(row.name)}: {verb}: {shown}{more}")
     methods = " / ".join(sorted({row.paired.method for row in rows}))
+    typer.echo("sees: smallest true difference that these problems show four times out of five")
     typer.echo(f"in points of 100; {methods}; p adjusted for {len(rows)} suites by Holm")

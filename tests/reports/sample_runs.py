@@ -140,8 +140,11 @@ def run_maker(root: Path) -> MakeRun:
     return make
 
 
-def hostile_run(path: Path) -> Path:
-    """A run whose every field that a model, a data set or an endpoint can fill holds everything hostile."""
+def hostile_run(path: Path, passed: int = 1) -> Path:
+    """A run whose every field that a model, a data set or an endpoint can fill holds everything hostile.
+
+    Of its four answers the one with number `passed` passes.
+    """
     bad = " ".join(HOSTILE)
     suite = f"suite {bad}"
     man = manifest("x", ["gsm8k"]).model_dump()
@@ -154,7 +157,9 @@ def hostile_run(path: Path) -> Path:
     man |= {"spec": {plain: {bad: [bad]}}, "host": {plain: bad}, "sandbox": {plain: {"a": bad}}}
     man |= {"model": {"name": bad, plain: bad, "scheme": bad, "parameters": {"total": bad, "active": [bad]}}}
     generations, judgements = [], []
-    for i, outcome in enumerate(["failed", "passed", "tampered", plain]):
+    outcomes = ["failed", "tampered", plain]
+    outcomes.insert(passed, "passed")
+    for i, outcome in enumerate(outcomes):
         slot: dict[str, Any] = {"key": f"{i}{plain}", "suite": suite, "problem": f"{plain}{i}", "sample": 0}
         generations.append(
             Generation(

@@ -13,6 +13,11 @@ import pytest
 from sample_runs import HOSTILE, hostile_run, run_maker
 
 from reports.build import build_report
+from reports.comparing import compare_suites
+from reports.flips import flips
+from reports.gather import gather
+from reports.versus import render_versus
+from reports.writing import write
 
 BROWSER, DRIVER = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
 
@@ -45,6 +50,18 @@ def chromium() -> Iterator[Any]:
     driver.quit()
 
 
+def compared(out: Path, a: Path, b: Path) -> Path:
+    first, second = gather([a, b]).runs
+    pairs = {
+        name: (result.headline, values.by_problem(), other.by_problem())
+        for name, result in first.suites.items()
+        if (values := result.values) and name in second.suites and (other := second.suites[name].values)
+    }
+    rows = compare_suites(pairs)
+    assert rows
+    return write(out, "compare.html", render_versus(first, second, rows, flips(first, second, rows, 20)))
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A good report, one of a hostile run, and one of published tables alone."""
@@ -58,6 +75,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     found = {
         "good": build_report(runs, baselines=["mellum2-report"], out=root / "good").of("html"),
         "hostile": build_report([hostile_run(root / "x"), *runs[:1]], out=root / "hostile").of("html"),
+        "compared": compared(root, runs[0], runs[1]),
+        "compared hostile": compared(root / "other", hostile_run(root / "y"), hostile_run(root / "z", passed=2)),
         "published": build_report([], baselines=["mellum2-report"], out=root / "published").of("html"),
     }
     return {name: path for name, path in found.items() if path is not None}
@@ -79,7 +98,7 @@ def requests(driver: Any) -> list[str]:
     return [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
 
 
-@pytest.mark.parametrize("name", ["good", "hostile", "published"])
+@pytest.mark.parametrize("name", ["good", "hostile", "published", "compared", "compared hostile"])
 def test_no_request_no_error_and_nothing_hostile_runs(chromium: Any, pages: dict[str, Path], name: str) -> None:
     from selenium.common.exceptions import NoAlertPresentException
 
@@ -94,7 +113,7 @@ def test_no_request_no_error_and_nothing_hostile_runs(chromium: Any, pages: dict
     assert chromium.execute_script("return window.pwned") is None
     assert chromium.get_log("browser") == []
     assert requests(chromium) == [pages[name].as_uri()]
-    assert chromium.title.startswith("mellum-eval report")
+    assert chromium.title.startswith("mellum-eval ")
 
 
 def test_hostile_text_is_read_and_not_obeyed(chromium: Any, pages: dict[str, Path]) -> None:
@@ -167,7 +186,7 @@ def test_samples_filter_search_and_open(chromium: Any, pages: dict[str, Path]) -
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["good", "published"])
+@pytest.mark.parametrize("name", ["good", "published", "compared"])
 def test_axe_finds_no_serious_fault(chromium: Any, pages: dict[str, Path], name: str, theme: str) -> None:
     """axe-core over the whole page with everything unfolded: contrast, names, roles, tables, keyboard."""
     from axe_core_python.selenium import Axe

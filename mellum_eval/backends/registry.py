@@ -11,6 +11,7 @@ from mellum_eval.errors import PrerequisiteMissing, UserError
 from mellum_eval.spec import BackendOptions
 
 SCHEMES = {
+    "nano": "nano, nano:base or nano:thinking (the bundled model)",
     "native": "native:PATH (this repository's own model)",
     "hf": "hf:ID_OR_PATH (transformers)",
     "openai": "openai:MODEL@URL (any OpenAI-compatible endpoint)",
@@ -19,7 +20,6 @@ SCHEMES = {
 }
 
 _ELSEWHERE = {
-    "nano": "run without a model to use mock:mixed",
     "vllm": "start `vllm serve ID_OR_PATH` and use openai:ID_OR_PATH@http://127.0.0.1:8000/v1",
 }
 """Schemes of the contract that this version cannot serve by itself, and what serves instead."""
@@ -28,11 +28,20 @@ _ELSEWHERE = {
 Opener = Callable[[str, BackendOptions], Awaitable[Backend]]
 
 _provided: dict[str, Opener] = {}
+_checks: dict[str, Callable[[str], None]] = {}
 
 
-def provide(scheme: str, opener: Opener) -> None:
-    """Let the command line, which may import every room, serve a scheme that needs one this package may not."""
+def provide(scheme: str, opener: Opener, check: Callable[[str], None] | None = None) -> None:
+    """Let the command line, which may import every room, serve a scheme that needs one this package may not.
+
+    Args:
+        scheme: Its name.
+        opener: Opens it.
+        check: Raises for a name or a missing package, without loading anything: it is called before a run begins.
+    """
     _provided[scheme] = opener
+    if check is not None:
+        _checks[scheme] = check
 
 
 def check_scheme(model: str) -> tuple[str, str]:
@@ -47,7 +56,9 @@ def check_scheme(model: str) -> tuple[str, str]:
         raise PrerequisiteMissing(f"{model}: this version has no {scheme} backend", _ELSEWHERE[scheme])
     if scheme not in SCHEMES and scheme not in _provided:
         raise UserError(f"unknown model scheme in {model!r}; a model is one of {'; '.join(SCHEMES.values())}")
-    if not rest:
+    if scheme in _checks:
+        _checks[scheme](rest)
+    if not rest and scheme != "nano":
         raise UserError(f"model {model!r} names nothing after {scheme}:; it is {SCHEMES.get(scheme, scheme)}")
     return scheme, rest
 
@@ -74,9 +85,9 @@ async def open_backend(model: str, options: BackendOptions) -> Backend:
         from mellum_eval.backends.openai import OpenAIBackend
 
         return await OpenAIBackend.open(rest, options)
-    if scheme == "native":
-        # The command line provides it; a program of its own has to, too.
-        raise PrerequisiteMissing(f"{model}: nobody provided the native backend", "call provide('native', opener)")
+    if scheme in ("native", "nano"):
+        # The command line provides them; a program of its own has to, too.
+        raise PrerequisiteMissing(f"{model}: nobody provided the {scheme} backend", f"call provide({scheme!r}, opener)")
     from mellum_eval.backends.hf import HfBackend
 
     # Loading takes minutes for a large model: in a thread, so that Ctrl-C is heard.

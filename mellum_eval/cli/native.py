@@ -1,4 +1,4 @@
-"""`native:PATH` for runs: hands this repository's model to the harness, which may not import it itself."""
+"""`native:PATH` and `nano` for runs: hands this repository's model to the harness, which may not import it itself."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from mellum_model.tokenizer import Tokenizer
 
 TURNS = ("<|im_start|>", "<|im_end|>")
+NEEDED = ("torch", "safetensors", "tokenizers")
+INSTALL = 'pip install "mellum-eval[model]"'
+NANO_BATCH = 64
+"""Rows of the bundled model decoded together, unless told otherwise: it is so small that more are hardly slower."""
 
 
 class _Engine:
@@ -57,13 +61,15 @@ class _Engine:
 
 
 class _Model:
-    def __init__(self, path: Path, model: Mellum, tokenizer: Tokenizer, options: BackendOptions) -> None:
+    def __init__(
+        self, path: Path, model: Mellum, tokenizer: Tokenizer, options: BackendOptions, scheme: str, name: str
+    ) -> None:
         self._model, self._tokenizer, self._options = model, tokenizer, options
         self._turn_ids = [tokenizer.id_of(token) for token in TURNS]
         chat = not options.base and (tokenizer.chat_template is not None or None not in self._turn_ids)
         self._ends = _end_tokens(path) + tuple(token for token in self._turn_ids[1:] if chat and token is not None)
         self.limit = model.config.max_position_embeddings
-        self.info = BackendInfo(path.resolve().name, chat, _identity(path, model, tokenizer))
+        self.info = BackendInfo(name, chat, {"scheme": scheme, "name": name, **_identity(path, model, tokenizer)})
 
     def render(self, prompt: Prompt) -> str:
         from mellum_model.chat import render, render_template
@@ -95,15 +101,14 @@ class _Model:
         return [result.logprob for result in loglikelihood(self._model, pairs)]
 
 
-def _load(rest: str, options: BackendOptions) -> Backend:
-    path = Path(rest)
+def _load(path: Path, options: BackendOptions, scheme: str, name: str) -> Backend:
     try:
         import torch
 
         from mellum_model import Mellum, ModelError
         from mellum_model.tokenizer import Tokenizer
     except ModuleNotFoundError as error:
-        raise PrerequisiteMissing(f"native: needs {error.name}", 'pip install "mellum-eval[model]"') from None
+        raise PrerequisiteMissing(f"{scheme}: needs {error.name}", INSTALL) from None
     device = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     # A bfloat16 checkpoint is exact in float32 as well, and a CPU is faster with it.
     dtype = options.dtype if options.dtype != "auto" else "float32" if device == "cpu" else None
@@ -111,10 +116,10 @@ def _load(rest: str, options: BackendOptions) -> Backend:
         tokenizer = Tokenizer.load(path)
         model = Mellum.from_pretrained(path, device=device, dtype=dtype)
     except ModelError as error:
-        raise UserError(f"native:{rest}: {error}") from None
+        raise UserError(f"{scheme}:{path}: {error}") from None
     if options.speculative and model.mtp is None:
-        raise UserError(f"native:{rest}: --speculative needs an MTP head, and this checkpoint has no mtp.* keys")
-    return NativeBackend(_Model(path, model, tokenizer, options), batch_size=options.batch_size)
+        raise UserError(f"{scheme}:{path}: --speculative needs an MTP head, and this checkpoint has no mtp.* keys")
+    return NativeBackend(_Model(path, model, tokenizer, options, scheme, name), batch_size=options.batch_size)
 
 
 async def open_native(rest: str, options: BackendOptions) -> Backend:
@@ -124,12 +129,50 @@ async def open_native(rest: str, options: BackendOptions) -> Backend:
         UserError: The checkpoint or its tokenizer cannot be read.
         PrerequisiteMissing: torch, safetensors or tokenizers is not installed.
     """
-    return await asyncio.to_thread(_load, rest, options)
+    path = Path(rest)
+    return await asyncio.to_thread(_load, path, options, "native", path.resolve().name)
+
+
+async def open_nano(rest: str, options: BackendOptions) -> Backend:
+    """Load a bundled checkpoint: the Instruct model, or `base` or `thinking`.
+
+    Raises:
+        UserError: No such variant.
+        PrerequisiteMissing: torch, safetensors or tokenizers is not installed.
+    """
+    path = _bundled(rest)
+    changes: dict[str, Any] = {} if "batch_size" in options.model_fields_set else {"batch_size": NANO_BATCH}
+    if rest == "base":
+        changes["base"] = True
+    name = f"nano-{rest}" if rest else "nano"
+    return await asyncio.to_thread(_load, path, options.model_copy(update=changes), "nano", name)
+
+
+def _bundled(rest: str) -> Path:
+    from mellum_model.nano import checkpoint
+
+    try:
+        return checkpoint(rest)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def _check_nano(rest: str) -> None:
+    """Whether the bundled model can be run, before anything else of a run is done."""
+    from importlib.util import find_spec
+
+    _bundled(rest)
+    missing = [package for package in NEEDED if find_spec(package) is None]
+    if missing:
+        raise PrerequisiteMissing(
+            f"the bundled model needs {' and '.join(missing)}", f"{INSTALL}, or do without a model: run mock:mixed"
+        )
 
 
 def provide_native() -> None:
-    """Make `native:` known to `open_backend`."""
+    """Make `native:` and `nano` known to `open_backend`."""
     provide("native", open_native)
+    provide("nano", open_nano, _check_nano)
 
 
 def _end_tokens(path: Path) -> tuple[int, ...]:
@@ -149,8 +192,6 @@ def _identity(path: Path, model: Mellum, tokenizer: Tokenizer) -> dict[str, Any]
     found = model_info(model.config)
     template = tokenizer.chat_template
     return {
-        "scheme": "native",
-        "name": path.resolve().name,
         "model_type": "mellum",
         "parameters": {"total": found.total, "active": found.active},
         "dtype": str(model.dtype).removeprefix("torch."),

@@ -19,13 +19,14 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command(
-    epilog="MODEL is one of: native:PATH (our own model); hf:ID_OR_PATH (transformers); "
+    epilog="MODEL is one of: nano, nano:base, nano:thinking (the bundled model); native:PATH (our own model); "
+    "hf:ID_OR_PATH (transformers); "
     "openai:MODEL@URL (any OpenAI-compatible endpoint); "
     "replay:RUN_DIR (generations of an earlier run); mock:gold, mock:empty or mock:mixed (no model)."
 )
 def run(
     model: Annotated[
-        str | None, typer.Argument(metavar="[MODEL]", help="SCHEME:NAME, see below. [default: mock:mixed]")
+        str | None, typer.Argument(metavar="[MODEL]", help="SCHEME:NAME, see below. [default: nano]")
     ] = None,
     more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     suites: Annotated[

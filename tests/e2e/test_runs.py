@@ -39,9 +39,9 @@ def test_a_run_leaves_what_the_contract_says(tmp_path: Path) -> None:
 
 @pytest.mark.docker
 def test_the_first_command_runs_a_suite_of_each_category(tmp_path: Path) -> None:
-    done = call("run", cwd=tmp_path)
+    done = call("run", cwd=tmp_path, timeout=280, MELLUM_DATA_DIR=str(tmp_path), HF_HUB_OFFLINE="1")
     assert done.returncode == 0, done.stderr
-    assert "no model given: mock:mixed stands in" in done.stderr.splitlines()[0]
+    assert "no model given: nano, the bundled model" in done.stderr.splitlines()[0]
     (run,) = (tmp_path / "runs").iterdir()
     scores = scores_of(run)
     assert {suite.category for suite in scores.suites.values()} == {
@@ -49,8 +49,11 @@ def test_the_first_command_runs_a_suite_of_each_category(tmp_path: Path) -> None
     }  # fmt: skip
     for name, suite in scores.suites.items():
         assert suite.n == 40, name
-        assert 0.4 < next(iter(suite.metrics.values())).value < 0.95, name
         assert suite.infra_error_rate == 0.0
+    values = [next(iter(suite.metrics.values())).value for suite in scores.suites.values()]
+    assert sum(0.1 < value < 0.95 for value in values) >= 4 and max(values) - min(values) > 0.2, values
+    manifest = Manifest.model_validate(json.loads((run / "run.json").read_text()))
+    assert manifest.model["scheme"] == "nano" and manifest.model["chat"] and len(manifest.model["sha256"]) == 64
 
 
 def test_rescoring_gives_the_same_scores_and_says_so_in_the_manifest(tmp_path: Path) -> None:

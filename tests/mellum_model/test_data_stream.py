@@ -145,6 +145,16 @@ def test_another_seed_is_another_order_and_its_state_is_refused() -> None:
         other.stream.load_state_dict(one.stream.state_dict())
 
 
+def test_a_stage_of_one_phase_may_be_made_longer_and_one_with_seams_may_not(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "some.jsonl", documents(300))
+    short, long = (opened(of_files(path, rows=rows, packing={"buffer": 20})).stream for rows in (16, 64))
+    short.next_batch(4 * LENGTH)
+    long.load_state_dict(short.state_dict())
+    assert rows_of(long.next_batch(4 * LENGTH)) == rows_of(short.next_batch(4 * LENGTH))
+    with pytest.raises(DataError, match="number of steps"):
+        opened(stage(rows=960)).stream.load_state_dict(opened().stream.state_dict())
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.integers(1, 64), max_size=80))
 def test_best_fit_loses_nothing_and_overfills_nothing(lengths: list[int]) -> None:

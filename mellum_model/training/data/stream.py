@@ -145,7 +145,9 @@ class MixedStream:
             so_far += stretch.share
             bounds.append(round(total_rows * so_far / shares))
         self._bounds = bounds
-        text = f"{VERSION}/{identity}/{length}/{total_rows}/{seed}"
+        # The number of rows decides what comes only where phases divide it: a stage of one phase may be made longer.
+        seams = bounds[:-1]
+        text = f"{VERSION}/{identity}/{length}/{seams}/{seed}"
         self._identity = hashlib.sha256(text.encode()).hexdigest()[:16]
         self._reset(_State(places={name: _Place() for name in sources}))
 

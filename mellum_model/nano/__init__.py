@@ -1,0 +1,20 @@
+"""The bundled model: a Mellum 2 of 1.9 M parameters, trained by the recipe `nano`. Paths only; nothing is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+VARIANTS = ("instruct", "base", "thinking")
+"""The first is meant where none is named."""
+
+
+def checkpoint(variant: str = "") -> Path:
+    """Directory of a bundled checkpoint.
+
+    Raises:
+        ValueError: No such variant.
+    """
+    name = variant or VARIANTS[0]
+    if name not in VARIANTS:
+        raise ValueError(f"nano:{variant}: the bundled models are nano, nano:base and nano:thinking")
+    return Path(__file__).parent / name

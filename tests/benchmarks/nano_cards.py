@@ -1,0 +1,129 @@
+"""Measure the bundled checkpoints on the quick suites and write their model cards.
+
+    python tests/benchmarks/nano_cards.py                     # measures what is bundled, rewrites the cards
+    python tests/benchmarks/nano_cards.py training/nano       # first bundles what the recipe's stages made there
+
+Every figure of a card comes from the runs that this makes, under `runs/cards/`; with `--problems 500` from the suites'
+variant `full`. Training logs go along as `training/STAGE.jsonl` and `STAGE.data_audit.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+NANO = ROOT / "mellum_model" / "nano"
+STAGES = {"base": "long_context", "instruct": "sft_instruct", "thinking": "sft_thinking"}
+SUITES = ("quick_code", "quick_math", "quick_tools", "quick_knowledge", "quick_safety", "quick_chat")
+ABOUT = {
+    "base": "the Base model: pre-training and the long-context stage; continues text, also with a gap to fill",
+    "instruct": "the Instruct model: the Base model fine-tuned on conversations; answers at once",
+    "thinking": "the Thinking model: the Base model fine-tuned on conversations with reasoning; thinks first",
+}
+
+
+def bundle(training: Path) -> None:
+    """Copy what the stages made, and the logs of how."""
+    logs = NANO / "training"
+    logs.mkdir(exist_ok=True)
+    for variant, stage in STAGES.items():
+        shutil.rmtree(NANO / variant, ignore_errors=True)
+        shutil.copytree(training / stage / "model", NANO / variant)
+    for stage in ("pretrain", *STAGES.values()):
+        kept = [_short(line) for line in (training / stage / "metrics.jsonl").read_text("utf-8").splitlines()]
+        (logs / f"{stage}.jsonl").write_text("".join(line for line in kept if line), "utf-8")
+        shutil.copy(training / stage / "data_audit.json", logs / f"{stage}.data_audit.json")
+        manifest = json.loads((training / stage / "train.json").read_text("utf-8"))
+        manifest.pop("recipe")  # mellum_model/recipes/nano.yaml
+        manifest["command"] = re.sub(r" --out \S+", "", manifest["command"])
+        manifest["start"] = manifest["start"] and Path(manifest["start"]).parent.name
+        (logs / f"{stage}.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", "utf-8")
+
+
+def _short(line: str) -> str:
+    """A step's line with what a loss curve needs."""
+    value = json.loads(line)
+    if value["kind"] != "step":
+        return ""
+    wanted = ("kind", "step", "tokens", "loss", "mtp", "mtp_agreement", "balance", "lr", "grad_norm")
+    kept = {name: value[name] for name in wanted if name in value}
+    return (
+        json.dumps({name: float(f"{one:.5g}") if isinstance(one, float) else one for name, one in kept.items()}) + "\n"
+    )
+
+
+def measure(variant: str, problems: int) -> dict[str, Any]:
+    """A run of the quick suites; its `scores.json`."""
+    model = "nano" if variant == "instruct" else f"nano:{variant}"
+    out = ROOT / "runs" / "cards" / f"{variant}-{problems}"
+    shutil.rmtree(out, ignore_errors=True)
+    suites = [part for name in SUITES for part in ("-s", name if problems == 40 else f"{name}:full")]
+    command = [sys.executable, "-m", "mellum_eval", "run", model, *suites, "--out", str(out)]
+    if problems not in (40, 500):
+        command += ["--limit", str(problems)]
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return dict(json.loads((out / "scores.json").read_text("utf-8")))
+
+
+def card(variant: str, scores: dict[str, Any], problems: int) -> str:
+    """The model card."""
+    config = json.loads((NANO / variant / "config.json").read_text("utf-8"))
+    stages = ["pretrain", "long_context"] + ([STAGES[variant]] if variant != "base" else [])
+    lines = [
+        "---", "license: apache-2.0", "library_name: transformers", "tags: [mellum, code]", "---", "",
+        f"# nano: {ABOUT[variant]}", "",
+        f"A Mellum 2 of every part of the large one ({config['num_hidden_layers']} layers S,S,S,F, "
+        f"{config['num_attention_heads']} heads on {config['num_key_value_heads']}, "
+        f"{config['num_local_experts']} experts of which {config['num_experts_per_tok']} work, an MTP head) in 1.9 M "
+        f"parameters, {config['max_position_embeddings']:,} tokens of context. It exists so that everything in this "
+        "repository can be tried on a laptop; it knows nothing of the world and is no assistant.", "",
+        "## Training", "",
+        "| stage | steps | tokens | last loss | command |", "|---|---|---|---|---|",
+    ]  # fmt: skip
+    for stage in stages:
+        logged = (NANO / "training" / f"{stage}.jsonl").read_text("utf-8").splitlines()
+        last = [json.loads(line) for line in logged[-20:]]
+        loss = sum(one["loss"] for one in last) / len(last)
+        verb = {"pretrain": "pretrain", "long_context": "long-context"}.get(stage, f"sft --form {stage[4:]}")
+        command = f"`mellum-eval train {verb} --recipe nano`"
+        lines.append(f"| {stage} | {last[-1]['step']} | {last[-1]['tokens']:,} | {loss:.3f} | {command} |")
+    lines += [
+        "", "Loss is the mean of the last 20 steps. The seed is the recipe's, 0; losses of every step and audits of "
+        "the data are in `../training/`. All of the data was generated by this project; no held-out problem of any "
+        "suite was in it.", "",
+        "## Scores", "",
+        f"Held-out problems, {problems} a suite, greedy, with 95 % intervals:", "",
+        "| suite | score |", "|---|---|",
+    ]  # fmt: skip
+    for name, found in scores["suites"].items():
+        metric, value = next(iter(found["metrics"].items()))
+        low, high = value["ci95"]
+        lines.append(f"| {name} ({metric}) | {value['value']:.1%} ({low:.1%} to {high:.1%}) |")
+    more = "" if problems == 40 else f" --problems {problems}"
+    lines += ["", f"Reproduced by `python tests/benchmarks/nano_cards.py{more}`.", ""]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Bundle where asked, measure, write."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("training", type=Path, nargs="?")
+    parser.add_argument("--problems", type=int, default=40)
+    options = parser.parse_args()
+    if options.training is not None:
+        bundle(options.training)
+    for variant in STAGES:
+        scores = measure(variant, options.problems)
+        (NANO / variant / "README.md").write_text(card(variant, scores, options.problems), "utf-8")
+        print(variant, {name: next(iter(one["metrics"].values()))["value"] for name, one in scores["suites"].items()})
+
+
+if __name__ == "__main__":
+    main()

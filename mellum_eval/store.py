@@ -115,6 +115,40 @@ class RunStore:
         """The verdicts, one a slot, in the order in which they came."""
         yield from self._latest("verdicts.jsonl", Judgement)
 
+    def generation_offsets(self) -> dict[Slot, int]:
+        """Where each slot's completion begins in its file, in bytes; for `generation_at`."""
+        return dict(_slots(self.path / "generations.jsonl"))
+
+    def judgement_offsets(self) -> dict[Slot, int]:
+        """Where each slot's verdict begins in its file, in bytes; for `judgement_at`."""
+        return dict(_slots(self.path / "verdicts.jsonl"))
+
+    def generation_at(self, offset: int) -> Generation:
+        """The completion that begins there.
+
+        Raises:
+            UserError: The file was altered since the offset was taken.
+        """
+        return self._at("generations.jsonl", Generation, offset)
+
+    def judgement_at(self, offset: int) -> Judgement:
+        """The verdict that begins there.
+
+        Raises:
+            UserError: The file was altered since the offset was taken.
+        """
+        return self._at("verdicts.jsonl", Judgement, offset)
+
+    def _at(self, name: str, kind: type[_Model], offset: int) -> _Model:
+        path = self.path / name
+        try:
+            with path.open("rb") as file:
+                file.seek(offset)
+                line = file.readline()
+        except OSError as error:
+            raise UserError(f"{path}: {error.strerror}") from None
+        return _record(line, kind, f"{path}, byte {offset}")
+
     def scores(self) -> Scores | None:
         """`scores.json`, or None where the run never got to its end.
 
@@ -231,7 +265,11 @@ def _record(line: bytes, kind: type[_Model], where: str) -> _Model:
         return kind.model_validate_json(line)
     except ValidationError:
         # Not the end: pydantic's own parser refuses the lone surrogates that a model may well write.
-        return _validated(json.loads(line), kind, where)
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{where}: not a JSON line ({error}); the file was altered") from None
+        return _validated(value, kind, where)
 
 
 def _taken(path: Path) -> UserError:

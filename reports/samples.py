@@ -57,8 +57,8 @@ def fitting(runs: Samples, room: int) -> tuple[list[dict[str, Any]], int]:
     return [sample for _, sample in kept], len(ranked) - len(kept)
 
 
-def sample_data(generation: Generation, judgement: Judgement) -> dict[str, Any]:
-    """An answer and its verdict as JSON data, every text bounded."""
+def sample_data(generation: Generation, judgement: Judgement, limit: int = _FIELD) -> dict[str, Any]:
+    """An answer and its verdict as JSON data, every text cut to `limit` characters."""
     body = generation.text
     if generation.reasoning:
         # The reasoning is shown folded beside it; an unclosed one is all there is.
@@ -71,20 +71,20 @@ def sample_data(generation: Generation, judgement: Judgement) -> dict[str, Any]:
         "score": judgement.score,
         "tests": f"{judgement.tests_passed} of {judgement.tests_total}" if judgement.tests_total else "",
         "message": clip(judgement.message, 500),
-        "prompt": _turns(generation.prompt),
-        "tools": clip(_pretty(generation.prompt["tools"]), _FIELD) if generation.prompt.get("tools") else "",
-        "reasoning": clip(generation.reasoning or "", _FIELD),
-        "text": clip(body.strip("\n"), _FIELD),
-        "calls": clip(_pretty(generation.tool_calls), _FIELD) if generation.tool_calls else "",
+        "prompt": _turns(generation.prompt, limit),
+        "tools": clip(_pretty(generation.prompt["tools"]), limit) if generation.prompt.get("tools") else "",
+        "reasoning": clip(generation.reasoning or "", limit),
+        "text": clip(body.strip("\n"), limit),
+        "calls": clip(_pretty(generation.tool_calls), limit) if generation.tool_calls else "",
         "finish": generation.finish if not generation.error else f"{generation.finish}: {clip(generation.error, 300)}",
         "tokens": {name: count for name, count in sorted(generation.tokens.items())},
-        "evidence": clip(_pretty(judgement.evidence), _FIELD) if judgement.evidence else "",
+        "evidence": clip(_pretty(judgement.evidence), limit) if judgement.evidence else "",
         "parts": dict(sorted(judgement.parts.items())),
         "sandbox": f"{judgement.engine}, {judgement.isolation}",
     }
 
 
-def _turns(prompt: Mapping[str, Any]) -> list[dict[str, str]]:
+def _turns(prompt: Mapping[str, Any], limit: int) -> list[dict[str, str]]:
     """The prompt as turns of role and text, whatever its form."""
     messages = prompt.get("messages")
     if isinstance(messages, list) and messages:
@@ -92,11 +92,11 @@ def _turns(prompt: Mapping[str, Any]) -> list[dict[str, str]]:
         return [
             {
                 "role": str(turn.get("role", "?")),
-                "text": clip("\n".join(_texts(turn.get("content")) + _texts(turn.get("tool_calls"))), _FIELD),
+                "text": clip("\n".join(_texts(turn.get("content")) + _texts(turn.get("tool_calls"))), limit),
             }
             for turn in turns[:20]
         ]
-    return [{"role": "text", "text": clip(str(prompt.get("text") or _pretty(prompt)), _FIELD)}]
+    return [{"role": "text", "text": clip(str(prompt.get("text") or _pretty(prompt)), limit)}]
 
 
 def _texts(content: Any) -> list[str]:

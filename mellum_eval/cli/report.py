@@ -32,6 +32,10 @@ def report(
         list[str] | None,
         typer.Option("--format", metavar="FORMAT", help="html, md, csv, json, tex: these unless given; card, lm-eval."),
     ] = None,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Then show every answer, searchable, in a browser on this machine.")
+    ] = False,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Of --serve; 0 takes a free one.")] = 8090,
 ) -> None:
     """Make a leaderboard from run directories."""
     import os
@@ -56,8 +60,28 @@ def report(
         typer.echo(f"mellum-eval: {one_line(notice.text)}", err=True)
     for path in made.written:
         typer.echo(one_line(str(path)))
+    if serve:
+        _serve(paths, made.of("html"), port)
     if any(notice.bad for notice in made.notices):
         raise typer.Exit(2)
+
+
+def _serve(paths: list[Path], page: Path | None, port: int) -> None:
+    from mellum_eval.errors import PrerequisiteMissing, UserError
+    from reports.gather import gather
+    from reports.index import SampleIndex
+
+    try:
+        from reports.viewer import serve
+    except ImportError as missing:
+        name = (missing.name or "").partition(".")[0]
+        if name not in ("starlette", "uvicorn", "h11"):
+            raise
+        raise PrerequisiteMissing(f"{name} is not installed", "pip install 'mellum-eval[serve]'") from missing
+    index = SampleIndex(gather(paths).runs)
+    if not index.entries:
+        raise UserError("--serve: no judged answer in any run directory; name one that holds some")
+    serve(index, page, port)
 
 
 def _split(given: list[str] | None) -> list[str]:

@@ -24,7 +24,7 @@ from sandboxes.choose import open_sandbox
 from sandboxes.errors import SandboxError, SandboxUnavailable
 from sandboxes.pool import SandboxPool
 from sandboxes.verifiers import NEEDS_SANDBOX
-from sandboxes.verify import Verifiers
+from sandboxes.verify import Verifiers, require_languages
 from suites.problem import Problem
 from suites.suite import Suite
 
@@ -32,6 +32,7 @@ DEFAULT_MODEL = "nano"
 DEFAULT_SUITES = ("quick",)
 Say = Callable[[str], None]
 Watch = Callable[[Sequence[PlannedSuite]], Watcher]
+Loaded = Sequence[tuple[Suite, list[Problem]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ async def run(spec: RunSpec, out: Path, *, resume: bool, say: Say, watch: Watch)
         if begun is None and unnamed:
             say(f"no model given: {DEFAULT_MODEL}, the bundled model of 1.9 M parameters")
         async with Verifiers(_opener(spec, say)) as verifiers:
-            pool = await _ready(verifiers) if _needs_sandbox(loaded) else None
+            pool = await _ready(verifiers, loaded) if _needs_sandbox(loaded) else None
             backend = await open_backend(spec.model or DEFAULT_MODEL, spec.backend)
             try:
                 planned = plan(spec, chat=backend.info.chat, loaded=loaded)
@@ -133,7 +134,7 @@ async def rescore(path: Path, spec: RunSpec, *, say: Say, watch: Watch) -> Finis
             if old != suite.suite.version:
                 say(f"{suite.name}: answers to version {old} are judged as version {suite.suite.version}")
         async with Verifiers(_opener(spec, say)) as verifiers:
-            pool = await _ready(verifiers) if _needs_sandbox(loaded) else None
+            pool = await _ready(verifiers, loaded) if _needs_sandbox(loaded) else None
             line = Pipeline(planned, store, verifiers, pool, width=_width(spec), watcher=watch(planned))
             scores, judgements = await line.rescore()
             entry: dict[str, Any] = {
@@ -175,16 +176,19 @@ def _opener(spec: RunSpec, say: Say) -> Callable[[], Any]:
     return opened
 
 
-async def _ready(verifiers: Verifiers) -> Any:
+async def _ready(verifiers: Verifiers, loaded: Loaded) -> Any:
+    """The sandbox, with the tools of every language that will be judged."""
     try:
-        return await verifiers.ready()
+        pool = await verifiers.ready()
+        await require_languages(pool, (problem.check for _, problems in loaded for problem in problems))
+        return pool
     except SandboxUnavailable:
         raise
     except SandboxError as error:
         raise PrerequisiteMissing(f"the sandbox did not start ({error})", "see `mellum-eval sandbox status`") from error
 
 
-def _needs_sandbox(loaded: Sequence[tuple[Suite, list[Problem]]]) -> bool:
+def _needs_sandbox(loaded: Loaded) -> bool:
     return any(
         computes_checks(suite) or any(problem.check.kind in NEEDS_SANDBOX for problem in problems)
         for suite, problems in loaded

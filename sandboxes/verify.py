@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
 
 from sandboxes.check import Answer, Check
+from sandboxes.errors import SandboxUnavailable
+from sandboxes.languages import LANGUAGES
 from sandboxes.sandbox import Sandbox
 from sandboxes.verdict import Verdict
 from sandboxes.verifiers import NEEDS_SANDBOX, verifier_for
@@ -99,3 +101,24 @@ class Verifiers:
     async def __aexit__(self, *exc: object) -> None:
         """Close."""
         await asyncio.shield(self.close())
+
+
+async def require_languages(sandbox: Sandbox, checks: Iterable[Check]) -> None:
+    """See that the tools of every language which these checks name are at hand, before anybody waits for answers.
+
+    Raises:
+        SandboxUnavailable: Some are not; names all of them, each with its mend.
+    """
+    missing: dict[str, SandboxUnavailable] = {}
+    for name in dict.fromkeys(check.language for check in checks if check.kind in NEEDS_SANDBOX):
+        if name == "python":
+            continue  # what the sandbox was opened with
+        try:
+            await sandbox.require(LANGUAGES[name])
+        except SandboxUnavailable as error:
+            missing[str(error)] = error
+    if missing:
+        raise SandboxUnavailable(
+            ", and ".join(dict.fromkeys(error.what for error in missing.values())),
+            "; ".join(dict.fromkeys(error.mend for error in missing.values())),
+        )

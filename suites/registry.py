@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from sandboxes.errors import SandboxUnavailable
+
 if TYPE_CHECKING:
     from suites.suite import Suite
 
@@ -29,6 +31,8 @@ class Entry:
     category: str
     summary: str
     variants: tuple[str, ...] = ()
+    without_tools: tuple[str, ...] = ()
+    """Languages that the benchmark has too, and no sandbox image has tools for."""
 
 
 BFCL_CATEGORIES = (
@@ -83,6 +87,7 @@ _ENTRIES = (
         "code",
         "HumanEval in C++, Java, PHP, TypeScript, C#, Bash and JavaScript (also Go, Rust), judged by their tests",
         ("cpp", "java", "php", "ts", "cs", "sh", "js", "go", "rs"),
+        without_tools=("d", "jl", "lua", "pl", "r", "rb", "rkt", "scala", "swift"),
     ),
     Entry("gsm8k", "suites.math.gsm8k:Gsm8k", "math", "1,319 grade-school word problems"),
     Entry("math500", "suites.math.math500:Math500", "math", "500 competition problems of MATH, seven subjects"),
@@ -137,6 +142,7 @@ def expand(names: Iterable[str]) -> tuple[str, ...]:
 
     Raises:
         UnknownSuite: A name is neither a suite (with a variant of it) nor a group.
+        SandboxUnavailable: It is a language of the benchmark's that nothing here can run.
     """
     found: dict[str, None] = {}
     for name in names:
@@ -151,6 +157,7 @@ def get(full_name: str) -> Suite:
 
     Raises:
         UnknownSuite: No such suite or variant.
+        SandboxUnavailable: As `expand`.
     """
     entry, variant = _parse(full_name)
     module, _, attribute = entry.target.partition(":")
@@ -164,6 +171,11 @@ def _parse(full_name: str) -> tuple[Entry, str | None]:
     name, separator, variant = full_name.partition(":")
     entry = _BY_NAME.get(name)
     if entry is not None:
+        if variant in entry.without_tools:
+            raise SandboxUnavailable(
+                f"{full_name} cannot be judged: no sandbox image has the tools of {variant!r}",
+                f"choose from {', '.join(f'{name}:{there}' for there in entry.variants)}",
+            )
         if separator and variant not in entry.variants:
             raise _no_variant(name, variant, entry.variants)
         return entry, variant if separator else None

@@ -82,7 +82,8 @@ def validate(
 ) -> None:
     """Run every gold answer and an empty answer through the suites' own verifiers.
 
-    Exit code 0: all as it should be; 1: some are not, each named; 3: data of a named suite is missing.
+    Exit code 0: all as it should be; 1: some are not, each named; 3: data of a named suite, or the tools of its
+    language, are missing.
     """
     import asyncio
 
@@ -111,7 +112,7 @@ def validate(
 
 async def _validate(suites: list[Suite], choice: Choice, workers: int | None) -> bool:
     from sandboxes.choose import open_sandbox
-    from sandboxes.verify import Verifiers
+    from sandboxes.verify import Verifiers, require_languages
     from suites.validate import validate as validate_suite
 
     good = True
@@ -119,6 +120,8 @@ async def _validate(suites: list[Suite], choice: Choice, workers: int | None) ->
         if pool.notice:
             typer.echo(pool.notice, err=True)
         verifiers = Verifiers(sandbox=pool)
+        for suite in suites:
+            await require_languages(pool, (problem.check for problem in suite.problems()))
         for suite in suites:
             result = await validate_suite(suite, pool, verifiers.verify, progress=_progress(suite.full_name))
             _report(result)

@@ -70,8 +70,6 @@ LANGUAGES: dict[str, LanguageName] = {
 }
 """Names in the data to names in checks; the first seven are the report's."""
 REPORTED = tuple(LANGUAGES)[:7]
-UNAVAILABLE = ("d", "jl", "lua", "pl", "r", "rb", "rkt", "scala", "swift")
-"""Languages that MultiPL-E has and the sandbox has no tools for."""
 TITLES = {
     "cpp": "C++",
     "java": "Java",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from sandboxes.languages import named
 from sandboxes.programs import Program, Programs
 from sandboxes.verify import Verifiers
 from suites import registry
-from suites.code.multipl_e import LANGUAGES, UNAVAILABLE
+from suites.code.multipl_e import LANGUAGES
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("data_dir")]
 
@@ -32,8 +33,11 @@ BY_EXIT_STATUS = ("cpp", "php", "sh", "js", "rs")
 """Languages whose plain concatenation runs here just as MultiPL-E runs it: its status is MultiPL-E's verdict."""
 
 
-def test_every_language_of_the_data_is_offered_or_named() -> None:
-    assert set(ADD) == set(LANGUAGES) and not set(LANGUAGES) & set(UNAVAILABLE)
+def test_every_language_of_the_data_is_offered_or_named(data_dir: Path) -> None:
+    (entry,) = [entry for entry in registry.entries() if entry.name == "multipl_e"]
+    assert set(ADD) == set(LANGUAGES) == set(entry.variants)
+    there = {file.name.removeprefix("humaneval-").split(".")[0] for file in (data_dir / "multipl_e").glob("*.gz")}
+    assert there == {*entry.variants, *entry.without_tools}
 
 
 @pytest.mark.timeout(300)

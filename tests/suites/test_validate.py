@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 
 from mellum_eval.cli import main
-from sandboxes.check import Answer, Check, ExactCheck
+from sandboxes.check import Answer, Check, ExactCheck, ProgramCheck
+from sandboxes.engines import local_tools
+from sandboxes.errors import SandboxUnavailable
+from sandboxes.languages import Language
 from sandboxes.sandbox import Sandbox
 from sandboxes.verdict import Outcome, Verdict
+from sandboxes.verify import require_languages
 from suites import registry
 from suites.problem import Problem
 from suites.sources import DataSource
@@ -135,6 +139,8 @@ def test_show_shows_a_prompt_and_no_control_characters(capsys: pytest.CaptureFix
         (["suites", "validate", "--sandbox", "none", "quick_math"], 2, "--sandbox"),
         (["suites", "validate", "gsm8k"], 3, "mellum-eval data fetch gsm8k"),
         (["suites", "show", "gsm8k"], 3, "mellum-eval data fetch gsm8k"),
+        (["suites", "validate", "multipl_e:rb"], 3, "no sandbox image has the tools of 'rb'; choose from multipl_e:"),
+        (["run", "mock:perfect", "-s", "multipl_e:scala"], 3, "no sandbox image has the tools of 'scala'"),
         (["data", "verify", "gsm8k"], 3, "mellum-eval data fetch gsm8k"),
         (["data", "verify", "gsm9k"], 2, "did you mean gsm8k"),
         (["data", "fetch"], 2, "--all"),
@@ -147,6 +153,40 @@ def test_errors_are_one_line_with_the_contracts_code(
     assert got == code
     assert said in err
     assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("verb", [["suites", "validate"], ["run", "mock:perfect", "--suite"]])
+def test_a_language_without_its_tools_is_one_line_before_anything_is_asked(
+    verb: list[str],
+    data_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(local_tools, "missing", lambda language: list(language.commands))
+    code, out, err = run(capsys, *verb, "multipl_e:cs", "--sandbox", "local")
+    assert (code, out) == (3, "")
+    (line,) = [line for line in err.splitlines() if "C#" in line]
+    assert "mellum-eval sandbox build --from-debian --family dotnet" in line
+    assert not list(tmp_path.iterdir())
+
+
+async def test_every_language_that_is_missing_is_named_at_once() -> None:
+    class NoTools:
+        async def require(self, language: Language) -> None:
+            if language.name != "go":
+                raise SandboxUnavailable(f"no tools for {language.title}", f"build {language.family}")
+
+    checks = [
+        ProgramCheck(kind="program", language=language, tests="x")
+        for language in ("java", "go", "kotlin", "php", "python", "java")
+    ]
+    with pytest.raises(SandboxUnavailable) as caught:
+        await require_languages(NoTools(), [ExactCheck(kind="exact", answer="x"), *checks])  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        "no tools for Java, and no tools for Kotlin, and no tools for PHP; build jvm; build php"
+    )
 
 
 def test_validate_without_names_lists_what_has_no_data(

@@ -121,7 +121,7 @@ class HumanEvalPack(Suite):
 
     def _problem(self, language: str, row: dict[str, Any]) -> Problem:
         prompt = row["prompt"]
-        if language == "go":
+        if language == "go" and row["import"].strip() not in prompt:
             prompt = f"{row['import']}\n{prompt}"
         tests = row.get("test_setup", "") + row["test"]
         return Problem(
@@ -143,6 +143,7 @@ class HumanEvalPack(Suite):
                 "buggy": row["buggy_solution"],
                 "bug_type": row["bug_type"],
                 "test": row["test"],
+                "import": row.get("import", ""),
             },
         )
 
@@ -182,6 +183,9 @@ class HumanEvalPack(Suite):
         if language == "cpp":
             return CPP_HEAD + code
         if language == "go":
+            for package in re.findall(r'"([\w/]+)"', problem.metadata["import"]):
+                if not _uses(code, package):  # OctoPack leaves out what its prompt imports and the answer does not use
+                    code = re.sub(rf'(?m)^[ \t]*(?:import[ \t]+)?"{package}"[ \t]*\n', "", code)
             used = [p for p in GO_PACKAGES if f'"{p}"' not in code and _uses(code, p)]
             imports = "".join(f'import "{package}"\n' for package in used)
             return re.sub(r"\A\s*package\s+\w+\n|\A", f"package main\n{imports}", code, count=1)

@@ -119,6 +119,8 @@ def _helpers(code: str, language: str, prompt: str, entry_point: str) -> str:
     if language in ("java", "csharp"):
         return ""
     text, level, start = bare(prompt), 0, 0
+    for spelled in _imports(prompt, language):  # Go's may have brackets as a function's head has
+        text = text.replace(bare(spelled), " " * len(spelled))
     found = []
     for place, character in enumerate(text):
         if character == "{":

@@ -37,7 +37,7 @@ _KOTLIN_JARS = (
     "kotlin-stdlib",
     "kotlin-script-runtime",
     "kotlinx-coroutines-core-jvm",
-    "annotations",
+    "annotations-13.0",
 )
 
 PACKAGES: dict[Family, tuple[Package, ...]] = {
@@ -66,7 +66,7 @@ PACKAGES: dict[Family, tuple[Package, ...]] = {
             "kotlin-compiler/-/kotlin-compiler-2.4.20.tgz",
             "IF5IVM7LpPhA/ntHQQpaVt1yxpaaQovtEVYLyqWMuaLr0XelLPPm7/sM6HLhtcRjjjoSsK7I7lP2kzYJkMy73w==",
             "kotlin/",
-            tuple(f"package/lib/{jar}" for jar in _KOTLIN_JARS),
+            tuple(f"package/lib/{jar}.jar" for jar in _KOTLIN_JARS),
         ),
     ),
 }

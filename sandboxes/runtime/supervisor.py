@@ -388,7 +388,8 @@ class Supervisor(Loop):
         self.emit(frames.END, job.ending(self.meter, left))
         self.job = None
         self.flush()  # before the fork: the harness goes on while we do
-        self.prepare()
+        if not left:  # beside what could not be removed there is no next session
+            self.prepare()
 
     def prepare(self) -> None:
         """Have the zygote fork the next session's child ahead: it waits for that session's order."""

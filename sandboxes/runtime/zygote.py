@@ -19,6 +19,7 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from sandboxes.runtime import cleaner, echo, orders
@@ -71,7 +72,12 @@ def main(control: socket.socket, shipment: dict[str, Any]) -> None:
     gc.freeze()
     control.send(orders.REPORT.pack(orders.WARM, os.getpid(), 0, 0.0, 0, 0))
     while True:
-        kind, uid, _, _, _, _ = receive(control)
+        kind, uid, _, _, _, fds = receive(control)
+        if kind == orders.BEGIN:
+            # Its child was killed before it read this: the session was over as soon as it was opened.
+            for fd in fds:
+                os.close(fd)
+            continue
         if kind == orders.SWEEP:
             control.send(orders.REPORT.pack(orders.SWEPT, 0, 0, 0.0, 0, sweep()))
             continue
@@ -80,9 +86,7 @@ def main(control: socket.socket, shipment: dict[str, Any]) -> None:
             status = 70
             try:
                 if kind == orders.FORK:
-                    if rehearse is not None:
-                        rehearse()
-                    _, uid, memory_mb, cpu_s, canary, fds = receive(control)
+                    _, uid, memory_mb, cpu_s, canary, fds = await_order(control, rehearse)
                     become(uid, fds, confinement, memory_mb, cpu_s, baseline)
                     (echo.serve if canary else child.serve)(INBOX, OUTBOX)
                     _flush()
@@ -113,6 +117,23 @@ def receive(control: socket.socket) -> tuple[int, int, int, float, int, list[int
         os._exit(0)
     kind, uid, memory_mb, cpu_s, canary = orders.ORDER.unpack(record)
     return kind, uid, memory_mb, cpu_s, canary, fds
+
+
+def await_order(
+    control: socket.socket, rehearse: Callable[[], None] | None
+) -> tuple[int, int, int, float, int, list[int]]:
+    """In the child: get ready for a session, and wait for its order.
+
+    What fails here is no answer's doing: it takes the zygote down, so that the session counts as lost.
+    """
+    try:
+        if rehearse is not None:
+            rehearse()
+        return receive(control)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        os.kill(os.getppid(), signal.SIGKILL)
+        raise
 
 
 def sweep() -> int:

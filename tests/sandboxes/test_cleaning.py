@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
+import time
 
 import pytest
-from arena_jobs import PoolOf, run
+from arena_jobs import SMALL, PoolOf, run
 from engines import processes_below
 
 from sandboxes.pool import SandboxPool
@@ -120,9 +122,18 @@ async def test_leftovers_are_gone(pool_of: PoolOf, what: str) -> None:
         assert len(processes) == (2 if pool_has_one_id(pool) else 3), processes
         if pool.engine == "local":
             (worker,) = pool._all
-            # The keeper, the supervisor, the zygote, and once it is forked the child that waits for the next session.
-            assert len(processes_below(int(worker.channel.id))) in (3, 4)
+            # The keeper, the supervisor, the zygote and, once it is forked, the child that waits for the next session.
+            assert await asyncio.to_thread(settled, int(worker.channel.id), 4) == 4
         assert json.loads(fresh[0])[0] == []
+
+
+def settled(pid: int, wanted: int) -> int:
+    """Processes from that one down: once there are as many as wanted, and a moment later."""
+    deadline = time.monotonic() + 10
+    while len(processes_below(pid)) < wanted and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    return len(processes_below(pid))
 
 
 async def test_what_is_cleaned_needs_no_new_worker(pool_of: PoolOf) -> None:
@@ -132,6 +143,49 @@ async def test_what_is_cleaned_needs_no_new_worker(pool_of: PoolOf) -> None:
         for code in LEAVERS.values():
             await run(pool, code)
         assert set(pool._all) == {worker}
+
+
+async def test_the_next_sessions_child_is_not_there_before_this_one_is_gone(pool_of: PoolOf) -> None:
+    """It is forked ahead: no session may see it, and nothing that a session starts may live on to see it."""
+    watch = """
+import os, time
+def others():
+    return {int(p) for p in os.listdir("/proc") if p.isdigit()} - {1, os.getpid()}
+before, mine = others(), {os.getpid()}
+for _ in range(3):
+    mine.add(os.fork())
+    if 0 in mine:
+        os.setsid()
+        time.sleep(0.02)
+        mine |= {p for p in others() if os.stat(f"/proc/{p}").st_uid == os.getuid()}
+        while True:  # hunts whatever is new, also after the session's own process has ended
+            for pid in others() - mine:
+                for act in (lambda: os.kill(pid, 19), lambda: open(f"/proc/{pid}/mem", "rb")):
+                    try: act()
+                    except OSError: pass
+send(b"%d" % len(before))
+time.sleep(0.1)
+"""
+    async with pool_of() as pool:
+        await run(pool, "pass")
+        (worker,) = pool._all
+        for _ in range(5):
+            # The zygote; with one user id for all, none.
+            assert (await run(pool, watch))[0] == [b"0" if pool_has_one_id(pool) else b"1"]
+            assert (await run(pool, "send(b'next')"))[0] == [b"next"]
+        assert set(pool._all) == {worker}
+
+
+async def test_sessions_that_are_dropped_at_once_cost_no_worker(pool_of: PoolOf) -> None:
+    """The order to begin may then find its child dead already."""
+    async with pool_of() as pool:
+        await run(pool, "pass")
+        (worker,) = pool._all
+        for _ in range(60):
+            async with pool.session(Role.ARENA, SMALL):
+                pass
+        assert (await run(pool, "import os; send(b'%d' % os.getpid())"))[0]
+        assert set(pool._all) == {worker} and worker.channel.alive
 
 
 async def test_each_session_has_another_user_and_no_privilege(pool_of: PoolOf) -> None:

@@ -1,14 +1,15 @@
 """From verdicts to `scores.json`: the same bytes for the same generations, in whatever order they came.
 
 The headline metric of a suite is the mean over its problems. A metric called pass@1 counts solved problems (all tests
-passed), any other is the mean of the verdicts' scores. What could not be judged (`infra_error`) has no score: such a
-sample is left out, counted, and shown as a rate.
+passed), one named like a part of the verdicts is the mean of that part (IFEval's prompt_strict: all instructions
+followed, where the score is the share of them), any other is the mean of the verdicts' scores. What could not be
+judged (`infra_error`) has no score: such a sample is left out, counted, and shown as a rate.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from mellum_eval.plan import PlannedSuite
 from mellum_eval.records import Judgement, Metric, Scores, SuiteScores
@@ -68,8 +69,9 @@ def _score(
 
 
 def _metrics(metric: str, samples: int, judged: Sequence[Sequence[Judgement]]) -> dict[str, Metric]:
-    solved = metric.startswith("pass@")
-    metrics = {metric: _mean(judged, [_average([_value(j, solved) for j in problem]) for problem in judged])}
+    parts = sorted({name for problem in judged for judgement in problem for name in judgement.parts})
+    counts = _part(metric) if metric in parts else _solved if metric.startswith("pass@") else _share
+    metrics = {metric: _mean(judged, [_average([counts(j) for j in problem]) for problem in judged])}
     if samples > 1:
         metrics[f"avg@{samples}"] = metrics[metric]
         for k in _ks(samples):
@@ -78,20 +80,29 @@ def _metrics(metric: str, samples: int, judged: Sequence[Sequence[Judgement]]) -
             if enough:
                 values = [pass_at_k(len(problem), sum(_passed(j) for j in problem), k) for problem in enough]
                 metrics[f"pass@{k}"] = _mean(enough, values)
-    for part in sorted({name for problem in judged for judgement in problem for name in judgement.parts}):
-        # An answer that never got as far as its parts (unparsed, timeout) has none of them right.
-        values = [_average([judgement.parts.get(part, 0.0) for judgement in problem]) for problem in judged]
-        metrics[f"{metric}[{part}]"] = _mean(judged, values)
+    for part in parts:
+        if part != metric:
+            values = [_average([_part(part)(judgement) for judgement in problem]) for problem in judged]
+            metrics[f"{metric}[{part}]"] = _mean(judged, values)
     return metrics
+
+
+def _part(name: str) -> Callable[[Judgement], float]:
+    # An answer that never got as far as its parts (unparsed, timeout) has none of them right.
+    return lambda judgement: judgement.parts.get(name, 0.0)
+
+
+def _solved(judgement: Judgement) -> float:
+    return float(_passed(judgement))
+
+
+def _share(judgement: Judgement) -> float:
+    return 0.0 if judgement.score is None else judgement.score
 
 
 def _ks(samples: int) -> list[int]:
     powers = {2**i for i in range(samples.bit_length())} | {10**i for i in range(1, 5)}
     return sorted(k for k in powers | {samples} if k <= samples)
-
-
-def _value(judgement: Judgement, solved: bool) -> float:
-    return float(_passed(judgement)) if solved or judgement.score is None else judgement.score
 
 
 def _passed(judgement: Judgement) -> bool:

@@ -87,6 +87,17 @@ def test_parts_are_metrics_and_answers_without_them_have_none_right() -> None:
     assert metrics["accuracy[base]"].value == 0.5 and metrics["accuracy[plus]"].value == 0.25
 
 
+def test_a_metric_named_like_a_part_counts_that_part_and_not_the_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    suite = planned("sums")
+    monkeypatch.setattr(type(suite.suite), "metric", "strict")
+    judged = [
+        Judgement.model_validate({**j.model_dump(), "parts": {"strict": float(j.outcome == "passed"), "loose": 1.0}})
+        for j in verdicts(suite, {n: [OK if n < 5 else HALF] for n in range(20)})
+    ]
+    metrics = score_run([suite], judged, {}).suites["sums"].metrics
+    assert (set(metrics), metrics["strict"].value) == ({"strict", "strict[loose]"}, 0.25)
+
+
 def test_nothing_judged_is_no_number_and_a_partial_run_says_so() -> None:
     suite = planned("sums")
     scores = score_run([suite], [], {})

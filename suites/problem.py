@@ -47,15 +47,15 @@ class Problem:
         ask: The question itself, as the data set words it; `Suite.render` puts it into a prompt.
         check: What the answer must satisfy. Never rendered.
         gold: A completion (as a model would write it) that must pass, or None where the suite has none.
-        wrong: Completions that must not pass, where the data set has such (HumanEvalPack's buggy solutions).
         cluster: Problems that share one are not independent (same passage, same template): intervals heed it.
         metadata: Whatever breakdowns and renderers need; JSON-serialisable.
+        wrong: Completions that must not pass, where the data set has such (HumanEvalPack's buggy solutions).
     """
 
     id: str
     ask: str
     check: Check
     gold: str | None = None
-    wrong: tuple[str, ...] = ()
     cluster: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    wrong: tuple[str, ...] = ()

@@ -126,6 +126,20 @@ HONEST = {
     "pickle_roundtrip": "import pickle\nclass P:\n    def __init__(self, v): self.v = v\ndef f(x): return pickle.loads(pickle.dumps(P(x))).v ** 2 + 1\n",
     "introspection": "import inspect\ndef f(x): return x * x + 1 if inspect.isfunction(f) else 0\n",
     "generator_inside": "def g(x):\n    yield from (n for n in [x * x])\ndef f(x): return next(g(x)) + 1\n",
+    "own_maps": "def f(x):\n    with open('/proc/self/maps') as maps, open('/proc/self/smaps') as more:\n        return x * x + 1 if 'libc' in maps.read() + more.read() else 0\n",
+    "hash_secret": "import ctypes\nheld = (ctypes.c_ubyte * 24).in_dll(ctypes.pythonapi, '_Py_HashSecret')\ndef f(x): return x * x + 1 + 0 * held[0]\n",
+    "ctypes_memory": _code(
+        """
+        import ctypes
+        def f(x):
+            held = ctypes.create_string_buffer(str(x).encode())
+            again = ctypes.string_at(ctypes.addressof(held))
+            same = ctypes.c_char.from_address(ctypes.addressof(held))
+            ctypes.set_errno(0)
+            ctypes.CDLL(None, use_errno=True).dl_iterate_phdr
+            return int(again) ** 2 + 1 if same.value == again[:1] else 0
+        """
+    ),
     "metaclass": "class M(type):\n    def __new__(m, n, b, d): return super().__new__(m, n, b, d)\nclass C(metaclass=M):\n    def run(self, x): return x * x + 1\nf = C().run\n",
 }
 """Whatever a decent programmer may write. `f` must be x*x + 1 for small integers."""

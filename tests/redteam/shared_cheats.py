@@ -1,7 +1,8 @@
 """Wrong programs for tests that share their process: each attacks what runs, counts or reports the tests.
 
 None computes x*x + 1, so that all tests must fail or not be reached. This is the named list that a shared verdict
-survives; programs that read their own memory, or return values that equal everything, are not on it.
+survives; `BELIEVED` is of what it does not: programs that read their own memory with `ctypes`, which none can forbid.
+Nor are there programs that return values which equal everything.
 """
 
 from __future__ import annotations
@@ -298,7 +299,7 @@ REPORT = {
         import os, struct
         def f(x):
             for secret in (bytes(32), b'\\1' * 32, os.urandom(32)):
-                for tests in (1, 4):
+                for tests in (1, 5):
                     body = b'T' + secret + b'\\1' * tests
                     for fd in range(3, 32):
                         try: os.write(fd, struct.pack('<I', len(body)) + body)
@@ -310,7 +311,7 @@ REPORT = {
         """
         import os, struct, sys
         def report(value):
-            for tests in (1, 4):
+            for tests in (1, 5):
                 body = b'T' + value[-32:] + b'\\1' * tests
                 os.write(4, struct.pack('<I', len(body)) + body)
         def f(x):
@@ -333,7 +334,7 @@ REPORT = {
                     found.append(os.read(fd, 4096))
                 except OSError: pass
             for value in found:
-                body = b'T' + value[-32:].rjust(32) + b'\\1' * 4
+                body = b'T' + value[-32:].rjust(32) + b'\\1' * 5
                 os.write(4, struct.pack('<I', len(body)) + body)
             os._exit(0)
         """
@@ -348,7 +349,7 @@ REPORT = {
             except RuntimeError: pass
             for value in seen:
                 if isinstance(value, bytes) and len(value) in (32, 33, 37):
-                    body = b'T' + value[-32:] + b'\\1' * 4
+                    body = b'T' + value[-32:] + b'\\1' * 5
                     os.write(4, struct.pack('<I', len(body)) + body)
             os._exit(0)
         """
@@ -469,4 +470,55 @@ REPORT = {
     ),
 }
 
-NAMED = EXITS | UNITTEST | LANGUAGE | REPORT
+_STEAL = _code(
+    """
+    import os, struct
+    def steal(memory):
+        tests = 1 if __name__ == '__main__' else 5
+        start_of_report = struct.pack('<I', 33 + tests) + b'T'
+        held = struct.pack('<Q', id(bytes)) + struct.pack('<Q', 37)
+        for line in open('/proc/self/maps'):
+            span, rights = line.split()[:2]
+            start, end = (int(part, 16) for part in span.split('-'))
+            if not rights.startswith('rw') or end - start > 1 << 28: continue
+            try: data = os.pread(memory, end - start, start)
+            except (OSError, OverflowError): continue
+            at = data.find(held)
+            while at >= 0:
+                report = data[at + 24:at + 61]
+                if report.startswith(start_of_report):
+                    os.write(4, report + b'\\1' * tests)
+                    os._exit(0)
+                at = data.find(held, at + 1)
+    def f(x):
+        try: steal(reach())
+        except OSError: return x
+    """
+)
+"""Needs a descriptor of this process's memory from `reach`: looks there for the secret, and reports with it."""
+
+MEMORY = {
+    "memory": "def reach(): return os.open('/proc/self/mem', os.O_RDONLY)\n" + _STEAL,
+    "memory_of_the_thread": "def reach(): return os.open('/proc/thread-self/mem', os.O_RDONLY)\n" + _STEAL,
+    "memory_by_bytes": "def reach(): return os.open(b'//proc/./self/../%d/mem' % os.getpid(), os.O_RDONLY)\n" + _STEAL,
+    "memory_by_link": "def reach():\n    os.path.islink('m') or os.symlink('/proc/self/mem', 'm')\n"
+    "    return open('m', 'rb', 0).fileno()\n" + _STEAL,
+    "memory_by_directory_link": "def reach():\n    os.path.islink('d') or os.symlink('/proc/self', 'd')\n"
+    "    return os.open(f'd/task/{os.getpid()}/mem', os.O_RDONLY)\n" + _STEAL,
+    "memory_by_descriptor": "def reach():\n    here = os.open('/proc/self', os.O_RDONLY)\n"
+    "    return os.open('mem', os.O_RDONLY, dir_fd=here)\n" + _STEAL,
+    "memory_from_there": "def reach():\n    os.chdir('/proc/self')\n    return os.open('mem', os.O_RDONLY)\n" + _STEAL,
+}
+
+_UNGUARDED = (
+    "def reach():\n    import ctypes\n    ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE\n"
+    "    return os.open('/proc/self/mem', os.O_RDONLY)\n"
+)
+BELIEVED = {
+    "memory_after_prctl": _UNGUARDED + _STEAL,
+    "memory_by_ctypes": "def reach(): return -1\ndef pread(memory, size, start):\n    import ctypes\n"
+    "    return ctypes.string_at(start, size)\n" + _STEAL.replace("os.pread(", "pread("),
+}
+"""Not survived: what a shared verdict is worth no more than."""
+
+NAMED = EXITS | UNITTEST | LANGUAGE | REPORT | MEMORY

@@ -10,7 +10,7 @@ from sandboxes.verdict import Outcome
 
 from .honest import FUNCTION_ONLY, HONEST
 from .kinds import SHARED_KINDS, TIGHT, shared_check_of
-from .shared_cheats import NAMED
+from .shared_cheats import BELIEVED, NAMED
 from .test_cheats import ROOMY, SQUARES, judge_all, told
 
 
@@ -36,6 +36,13 @@ async def test_the_honest_pass_beside_their_tests(sandbox: SandboxPool, kind: st
     verdicts = await judge_all(sandbox, shared_check_of(kind, SQUARES, ROOMY), programs)
     wronged = {n: v for n, v in verdicts.items() if not v.passed}
     assert not wronged, told(wronged)
+
+
+@pytest.mark.parametrize("kind", SHARED_KINDS)
+async def test_ctypes_steals_the_verdict(sandbox: SandboxPool, kind: str) -> None:
+    """What `docs/sandbox.md` says does not survive: and why the attacks on memory above prove something."""
+    verdicts = await judge_all(sandbox, shared_check_of(kind, SQUARES, ROOMY), BELIEVED)
+    assert all(v.passed for v in verdicts.values()), told(verdicts)
 
 
 @pytest.mark.parametrize("engine_name", ["local"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="List, show and validate the suites.", rich_markup_mode=None, no_args_is_help=True, add_completion=False
 )
+
+LOG_EVERY_S = 30.0
 
 
 @app.command("list")
@@ -130,22 +133,26 @@ async def _validate(suites: list[Suite], choice: Choice, workers: int | None) ->
 
 
 def _progress(name: str) -> Progress:
-    """A counter on stderr, where somebody is looking."""
+    """A counter on stderr."""
     return Progress(name, sys.stderr.isatty())
 
 
 class Progress:
-    """Rewrites one line at most every 50 answers."""
+    """Rewrites one line every 10 answers where somebody is looking; a log gets a line every half minute."""
 
-    def __init__(self, name: str, shown: bool) -> None:
-        self._name, self._shown = name, shown
+    def __init__(self, name: str, rewrites: bool) -> None:
+        self._name, self._rewrites = name, rewrites
+        self._due = time.monotonic() + LOG_EVERY_S
 
     def __call__(self, done: int, total: int) -> None:
         """Show how far it is."""
-        if self._shown and (done % 50 == 0 or done == total):
-            end = "\n" if done == total else ""
-            sys.stderr.write(f"\r{self._name}: {done}/{total} answers judged{end}")
-            sys.stderr.flush()
+        line = f"{self._name}: {done}/{total} answers judged"
+        if self._rewrites and (done % 10 == 0 or done == total):
+            sys.stderr.write(f"\r{line}" + ("\n" if done == total else ""))
+        elif not self._rewrites and time.monotonic() >= self._due:
+            self._due += LOG_EVERY_S
+            sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
 
 def _report(result: Validation) -> None:

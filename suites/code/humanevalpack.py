@@ -131,7 +131,7 @@ class HumanEvalPack(Suite):
                 kind="program",
                 language=LANGUAGES[language],
                 tests=tests,
-                limits=Limits(cpu_s=20, memory_mb=1024),
+                limits=Limits(cpu_s=10, memory_mb=1024),
             ),
             gold=_fenced(language, prompt + row["canonical_solution"]),
             wrong=(_fenced(language, prompt + row["buggy_solution"]),),

@@ -20,7 +20,8 @@ ATTACKS: dict[str, Attacks] = {
     for module in MODULES
     for language, attacks in importlib.import_module(f"tests.redteam.programs.{module}").LANGUAGES.items()
 }
-LIMITS = {"cpu_s": 3, "wall_s": 18, "memory_mb": 512}
+LIMITS = {"cpu_s": 3, "wall_s": 18, "memory_mb": 1024}
+"""Memory as builds have it, so that no worker's limit is changed between a build and its run."""
 
 
 def test_there_are_enough_of_them() -> None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -58,6 +60,7 @@ async def bench(pool: SandboxPool, image: str | None, seconds: float = 5.0) -> l
         rows.append(await asyncio.to_thread(_docker_exec, docker, image, workers, seconds))
     else:
         rows.append(Row("docker run, docker exec", None, 0, "no docker command or no Docker engine here"))
+    rows.append(await asyncio.to_thread(_process, workers, seconds))
     rows.append(
         await asyncio.to_thread(_script, "bare fork and run", _FORK, workers, seconds, "no isolation, no limits")
     )
@@ -86,7 +89,8 @@ async def _sessions(pool: SandboxPool, seconds: float) -> Row:
     )
 
 
-async def _calls(pool: SandboxPool, seconds: float) -> Row:
+def job_of(pool: SandboxPool) -> Callable[[], Awaitable[None]]:
+    """A function that has the benchmark's job judged once; it raises SandboxError if that does not pass."""
     check = CallsCheck(kind="calls", entry_point="add", calls=[[1, 2]], expected=[3])
     verifier = verifier_for("calls", pool)
 
@@ -95,7 +99,11 @@ async def _calls(pool: SandboxPool, seconds: float) -> Row:
         if verdict.outcome is not Outcome.PASSED:
             raise SandboxError(f"the benchmark's own job ended {verdict.outcome}: {verdict.message}")
 
-    rate, jobs = await _rate(one, pool.workers, seconds)
+    return one
+
+
+async def _calls(pool: SandboxPool, seconds: float) -> Row:
+    rate, jobs = await _rate(job_of(pool), pool.workers, seconds)
     return Row(f"{pool.engine} verdict", rate, jobs, "isolation, limits, cleaning, expected values out of reach")
 
 
@@ -135,7 +143,30 @@ def _docker_exec(docker: str, image: str, workers: int, seconds: float) -> Row:
     return Row("docker exec per job", rate, jobs, "a shared container; nothing is cleaned between jobs")
 
 
+def _process(workers: int, seconds: float) -> Row:
+    """As SandboxFusion does without its isolation: a file in a directory of its own, and an interpreter on it."""
+
+    def once() -> None:
+        with tempfile.TemporaryDirectory(prefix="mellum-bench-") as place:
+            script = os.path.join(place, "job.py")
+            with open(script, "w", encoding="utf-8") as file:
+                file.write(CODE + "print(add(1, 2))")
+            done = subprocess.run([sys.executable, script], cwd=place, check=True, capture_output=True)
+            if done.stdout != b"3\n":
+                raise SandboxError("the benchmark's own job printed something else")
+
+    rate, jobs = _threads(lambda _: once(), workers, seconds)
+    return Row("fresh process per job", rate, jobs, "no isolation, no limits: SandboxFusion's way")
+
+
 def _commands(command_of: Callable[[int], list[str]], workers: int, seconds: float) -> tuple[float, int]:
+    def run(worker: int) -> None:
+        subprocess.run(command_of(worker), check=True, capture_output=True)
+
+    return _threads(run, workers, seconds)
+
+
+def _threads(once: Callable[[int], None], workers: int, seconds: float) -> tuple[float, int]:
     from concurrent.futures import ThreadPoolExecutor
 
     began = time.perf_counter()
@@ -143,7 +174,7 @@ def _commands(command_of: Callable[[int], list[str]], workers: int, seconds: flo
     def loop(worker: int) -> int:
         done = 0
         while time.perf_counter() - began < seconds:
-            subprocess.run(command_of(worker), check=True, capture_output=True)
+            once(worker)
             done += 1
         return done
 

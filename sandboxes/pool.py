@@ -147,6 +147,10 @@ class SandboxPool:
             await self._engine.require(language)
             self._found.add(language.name)
 
+    def standing(self) -> list[Worker]:
+        """The workers that there are, at work or at rest."""
+        return list(self._all)
+
     async def healthy(self) -> bool:
         """Whether a fresh session of a known-good job works now, in each role and family that is in use."""
         used = [(crew.role, family) for crew in self._crews.values() for family in crew.alive if crew.alive[family]]

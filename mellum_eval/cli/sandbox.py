@@ -144,10 +144,14 @@ def bench(
     runtime: Runtime = None,
     seconds: float = typer.Option(5.0, "--seconds", min=0.1, help="How long to measure each row."),
     workers: int | None = typer.Option(None, "--workers", min=1, help="Parallel workers; the CPUs if not given."),
+    table: bool = typer.Option(False, "--table", help="By workers and jobs outstanding, and memory, too (2 minutes)."),
     as_json: bool = typer.Option(False, "--json", help="JSON rows instead of a table."),
 ) -> None:
     """Measure jobs a second: ours, docker run, docker exec, a bare fork, evalplus; all in this one run."""
     with _failures_named("see `mellum-eval sandbox status`"):
+        if table:
+            asyncio.run(_table(sandbox.value, seconds, workers, as_json, runtime_for(sandbox, runtime)))
+            return
         asyncio.run(_bench(sandbox.value, seconds, workers, as_json, runtime_for(sandbox, runtime)))
 
 
@@ -172,6 +176,15 @@ async def _bench(choice: Choice, seconds: float, workers: int | None, as_json: b
                 continue
             ratio = f"ours is {ours / row.rate:6.1f}x" if ours and row not in rows[:2] else " " * 15
             typer.echo(f"{row.name:<{width}}  {row.rate:7.1f}/s  {ratio}  {row.note}")
+
+
+async def _table(choice: Choice, seconds: float, workers: int | None, as_json: bool, runtime: str | None) -> None:
+    from dataclasses import asdict
+
+    from sandboxes.bench_table import lines, table
+
+    measured = await table(lambda count: _open(choice, count, runtime), workers, seconds)
+    typer.echo(json.dumps(asdict(measured), indent=2) if as_json else "\n".join(lines(measured)))
 
 
 @contextmanager

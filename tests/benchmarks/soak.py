@@ -265,6 +265,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the engine is taken down then too
     seconds = options.minutes * 60
     image = os.environ.get("MELLUM_SANDBOX_IMAGE", IMAGE)
     with own_engine(image) as engine:

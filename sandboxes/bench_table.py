@@ -1,0 +1,186 @@
+"""Speed of the pool in one table: by workers, by jobs outstanding, memory a worker, and beside other ways to run a job.
+
+Jobs are whole verdicts on a trivial function, as in `bench`. They arrive in a closed loop: so many are outstanding
+at any time, each replaced as it is answered. By Little's law their mean latency is outstanding / rate, whoever serves
+them: with w workers about outstanding / w service times. What a pool can add to that is unfairness: p99 over p50.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import statistics
+import subprocess
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandboxes.bench import Row, bench, job_of
+from sandboxes.pool import CANARY, SandboxPool
+from sandboxes.sandbox import Role
+
+WORKERS = (1, 2, 4)
+OUTSTANDING = (1, 8, 64, 512)
+ROUNDS = 3
+"""Jobs of each client at least; its first is not counted, since the queue is still filling."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What so many outstanding jobs met.
+
+    Attributes:
+        outstanding: Jobs that were given and not answered, at any time.
+        jobs: Jobs measured.
+        rate: Jobs a second.
+        p50_ms: Median time from giving a job to its verdict.
+        p99_ms: 99th percentile of that.
+        over_median: p99 / p50 here: 1 is perfectly fair.
+        over_service: p99 here / median at one outstanding, which is the time of a job that never waits.
+    """
+
+    outstanding: int
+    jobs: int
+    rate: float
+    p50_ms: float
+    p99_ms: float
+    over_median: float
+    over_service: float
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """All of it; `memory_mb` is the PSS of a resting worker's processes by role, empty where it cannot be read."""
+
+    seconds: float
+    by_workers: dict[int, float]
+    loads: list[Load]
+    memory_mb: dict[str, float]
+    beside: list[Row]
+
+
+async def table(
+    open_pool: Callable[[int | None], Awaitable[AbstractAsyncContextManager[SandboxPool]]],
+    workers: int | None,
+    seconds: float,
+    *,
+    counts: Sequence[int] = WORKERS,
+    outstanding: Sequence[int] = OUTSTANDING,
+) -> Table:
+    """Measure everything, one after the other; about 14 times `seconds` and half a minute of starting and filling.
+
+    Args:
+        open_pool: Makes a pool of that many workers.
+        workers: Of the pool that is put under load; the CPUs if None.
+        seconds: For each row.
+        counts: Workers to compare.
+        outstanding: Loads to try, the first without a queue.
+    """
+    by_workers = {}
+    for count in counts:
+        async with await open_pool(count) as pool:
+            by_workers[count] = (await _load(pool, 2 * count, seconds, 1.0)).rate
+    async with await open_pool(workers) as pool:
+        loads: list[Load] = []
+        for jobs in outstanding:
+            loads.append(await _load(pool, jobs, seconds, loads[0].p50_ms if loads else None))
+        memory = await _memory(pool)
+        beside = await bench(pool, pool.describe().get("image"), seconds)
+    return Table(seconds, by_workers, loads, memory, beside)
+
+
+async def _load(pool: SandboxPool, outstanding: int, seconds: float, service_ms: float | None) -> Load:
+    one = job_of(pool)
+    await asyncio.gather(*(one() for _ in range(4 * pool.workers)))  # starts every worker
+    spent: list[float] = []
+    began = time.perf_counter()
+    done = 0
+
+    async def client() -> None:
+        nonlocal done
+        rounds = 0
+        while rounds < ROUNDS or time.perf_counter() - began < seconds:
+            given = time.perf_counter()
+            await one()
+            done += 1
+            if rounds:
+                spent.append((time.perf_counter() - given) * 1000)
+            rounds += 1
+
+    await asyncio.gather(*(client() for _ in range(outstanding)))
+    rate = done / (time.perf_counter() - began)
+    cuts = statistics.quantiles(spent, n=100, method="inclusive")
+    p50, p99 = cuts[49], cuts[98]
+    return Load(outstanding, len(spent), rate, p50, p99, p99 / p50, p99 / (service_ms or p50))
+
+
+async def _memory(pool: SandboxPool) -> dict[str, float]:
+    """PSS of a worker of each role, MiB: pages that its processes share count once. The engine's own are not in it."""
+    async with pool.session(Role.JUDGE, CANARY, _canary=True) as session:
+        await session.send(b"x")
+        await session.finish()
+    await asyncio.sleep(0.2)  # the children that wait for the next session are there then
+    found: dict[str, list[float]] = {}
+    for worker in pool.standing():
+        root = await asyncio.to_thread(_root, pool.engine, worker.channel.id)
+        with contextlib.suppress(OSError, ValueError):
+            found.setdefault(str(worker.role), []).append(_pss_mb(root))
+    return {role: statistics.mean(sizes) for role, sizes in sorted(found.items())}
+
+
+def _root(engine: str, channel: str) -> int:
+    """The outermost process of a worker as this host sees it; 0 where that cannot be told."""
+    if engine == "local":
+        return int(channel)
+    docker = shutil.which("docker")
+    if docker is None:
+        return 0
+    asked = subprocess.run(
+        [docker, "inspect", "-f", "{{.State.Pid}}", channel], capture_output=True, text=True, check=False
+    )
+    return int(asked.stdout) if asked.returncode == 0 else 0
+
+
+def _pss_mb(pid: int) -> float:
+    """Proportional set size of a process and all below it. Raises OSError where the host does not let us look."""
+    kib = sum(
+        int(line.split()[1])
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines()
+        if line.startswith("Pss:")
+    )
+    below = 0.0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        for child in Path(f"/proc/{pid}/task/{thread}/children").read_text("ascii").split():
+            below += _pss_mb(int(child))
+    return kib / 1024 + below
+
+
+def lines(measured: Table) -> list[str]:
+    """The table as text."""
+    out = [f"{measured.seconds:g} s a row, {os.cpu_count()} CPUs; a job is a verdict on a trivial function", ""]
+    out.append(f"{'workers':<12}{'jobs/s':>9}")
+    out += [f"{count:<12}{rate:>9.1f}" for count, rate in measured.by_workers.items()]
+    out += ["", f"{'outstanding':<12}{'jobs/s':>9}{'p50 ms':>10}{'p99 ms':>10}{'p99/p50':>9}{'p99/service':>13}"]
+    out += [
+        f"{load.outstanding:<12}{load.rate:>9.1f}{load.p50_ms:>10.1f}{load.p99_ms:>10.1f}"
+        f"{load.over_median:>9.2f}{load.over_service:>13.1f}"
+        for load in measured.loads
+    ]
+    out.append("service: the median with one outstanding, when no job waits for another")
+    out += ["", f"{'memory of a worker':<30}{'PSS MiB':>9}"]
+    out += [f"{role:<30}{size:>9.1f}" for role, size in measured.memory_mb.items()]
+    if not measured.memory_mb:
+        out.append("not to be read here: needs root on the engine's host")
+    ours = measured.beside[0].rate
+    out += ["", f"{'a job by':<30}{'jobs/s':>9}{'ours is':>10}"]
+    for row in measured.beside:
+        if row.rate is None:
+            out.append(f"{row.name:<30}{'-':>9}{'':>10}  {row.note}")
+        else:
+            ratio = f"{ours / row.rate:.2f}x" if ours else ""
+            out.append(f"{row.name:<30}{row.rate:>9.1f}{ratio:>10}  {row.note}")
+    return out

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 from arena_jobs import SCRIPTED, SMALL, PoolOf, run
-from engines import engine_called
+from engines import engine_called, processes_below, scripted_pool
 
 from sandboxes import bootstrap
 from sandboxes.check import Limits
 from sandboxes.errors import ContainerLost, LostTwice, SandboxError, SandboxUnavailable
 from sandboxes.pool import SandboxPool
 from sandboxes.retry import judged
-from sandboxes.sandbox import Role
+from sandboxes.sandbox import End, Role
 
 pytestmark = pytest.mark.docker
 
@@ -183,7 +183,7 @@ sys.path.insert(0, {tests!r})
 from arena_jobs import SCRIPTED
 from sandboxes.engines.docker import DockerEngine
 from sandboxes.pool import SandboxPool
-from sandboxes.sandbox import Role
+from sandboxes.sandbox import End, Role
 from sandboxes.check import Limits
 async def main():
     pool = SandboxPool(DockerEngine(image={image!r}), 1, children={{r: "extra" for r in Role}}, extra=SCRIPTED)
@@ -256,3 +256,78 @@ async def test_closing_leaves_no_container() -> None:
     mine = {"label": f"{OWNER}={owner()}"}
     assert other._client.containers.list(all=True, ignore_removed=True, filters=mine) == []
     await other.close()
+
+
+def judge_of(pool: SandboxPool) -> Any:
+    (worker,) = [worker for worker in pool._all if worker.role is Role.JUDGE]
+    return worker
+
+
+async def test_a_judge_that_is_frozen_or_removed_is_replaced(pool_of: PoolOf) -> None:
+    """The arena's worker goes on meanwhile: it has no part in it."""
+    async with pool_of(quiet_s=3.0) as pool:
+        await run(pool, "pass")
+        (arena,) = pool._all
+
+        async def freeze(worker: Any) -> None:
+            os.kill(main_pid(worker.channel._container), signal.SIGSTOP)
+
+        async def remove(worker: Any) -> None:
+            await asyncio.to_thread(worker.channel._container.remove, force=True)
+
+        for fault in (freeze, remove):
+            async with pool.session(Role.JUDGE, SMALL) as session:
+                await session.send(b"send(b'on')\nimport time; time.sleep(100)")
+                assert await session.receive() == b"on"
+                judge = judge_of(pool)
+                await fault(judge)
+                async with asyncio.timeout(20):
+                    with pytest.raises(ContainerLost):
+                        await session.receive()
+            async with pool.session(Role.JUDGE, SMALL) as session:
+                await session.send(b"send(b'next')")
+                assert await session.receive() == b"next"
+                await session.finish()
+            assert judge_of(pool) is not judge
+        assert arena in pool._all and (await run(pool, "send(b'arena')"))[0] == [b"arena"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL], ids=["frozen", "killed"])
+@pytest.mark.parametrize("which", ["keeper", "supervisor", "zygote"])
+async def test_the_local_sandbox_survives_the_same(which: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = bootstrap.sources()
+    quick = texts["supervisor"].replace("STUCK_S = 30.0", "STUCK_S = 1.0")
+    assert quick != texts["supervisor"]
+    monkeypatch.setitem(texts, "supervisor", quick)
+    async with scripted_pool("local", quiet_s=3.0) as pool:
+        await run(pool, "pass")
+        (worker,) = pool._all
+        keeper = int(worker.channel.id)
+        supervisor = children_of(keeper)[0]
+        pid = {"keeper": keeper, "supervisor": supervisor, "zygote": children_of(supervisor)[0]}[which]
+        everyone = processes_below(keeper)
+        async with pool.session(Role.ARENA, Limits(cpu_s=0.2, wall_s=1.2)) as session:
+            await session.send(b"send(b'on')\nimport time; time.sleep(100)")
+            assert await session.receive() == b"on"
+            everyone |= processes_below(keeper)
+            os.kill(pid, number)
+            async with asyncio.timeout(20):
+                if (which, number) == ("keeper", signal.SIGSTOP):  # it only waits: nothing depends on it
+                    assert (await session.finish()).end is End.WALL_LIMIT
+                else:
+                    with pytest.raises(ContainerLost):
+                        await session.finish()
+        assert (await run(pool, "send(b'next')"))[0] == [b"next"]
+    await asyncio.to_thread(gone, everyone)
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def gone(pids: set[int]) -> None:
+    """Wait until none of these processes lives."""
+    deadline = time.monotonic() + 15
+    while left := [pid for pid in pids if Path(f"/proc/{pid}").exists()]:
+        assert time.monotonic() < deadline, f"processes {left} outlived their pool"
+        time.sleep(0.1)

@@ -249,3 +249,8 @@ CHECK: TypeAdapter[Check] = TypeAdapter(Check)
 
 CODE_KINDS = frozenset({"calls", "check", "asserts", "unittest", "stdio", "program"})
 """Kinds whose answer is `code`; the answer of the others is a `completion`."""
+
+
+def is_shared(check: Check) -> bool:
+    """Whether candidate and tests must share a process, in which the verdict can be forged; known beforehand."""
+    return check.kind == "program" or (check.kind == "unittest" and check.shared)

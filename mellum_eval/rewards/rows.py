@@ -9,14 +9,11 @@ from functools import lru_cache
 from typing import Any
 
 from mellum_eval.rewards.options import Options
-from sandboxes.check import CODE_KINDS, Answer, Check, Limits
+from sandboxes.check import CODE_KINDS, Answer, Check, Limits, is_shared
 from sandboxes.extract import last_fenced_block
 from sandboxes.job import JobError, parse_check
 from sandboxes.verdict import Verdict
 from sandboxes.verifiers.completion import answer_part, unparsed
-
-SHARED_KINDS = frozenset({"program"})
-"""Kinds that are never judged apart from the candidate. Of others (`unittest`) only the verdict tells."""
 
 
 def checked(row: str, given: Any, options: Options) -> Check:
@@ -35,7 +32,7 @@ def checked(row: str, given: Any, options: Options) -> Check:
         check = _from_text(given) if isinstance(given, str) else _from_object(given)
     except JobError as error:
         raise ValueError(f"{row}: check.{error}") from None
-    if check.kind in SHARED_KINDS and not options.allow_shared:
+    if is_shared(check) and not options.allow_shared:
         raise ValueError(f"{row}: {refused_as_shared(check.kind)}")
     if isinstance(options.limits, Limits):
         check = check.model_copy(update={"limits": options.limits})

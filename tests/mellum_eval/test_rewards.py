@@ -21,10 +21,13 @@ from mellum_eval.rewards import NotJudged, Options, make_reward, make_reward_asy
 from sandboxes.errors import SandboxError, SandboxUnavailable
 from sandboxes.verdict import Outcome, Verdict
 from sandboxes.verifiers.choice import ChoiceVerifier
+from sandboxes.verifiers.program import ProgramVerifier
+from sandboxes.verifiers.unittest import UnittestVerifier
 
 ROOT = Path(__file__).resolve().parents[2]
 SQUARE = {"kind": "calls", "entry_point": "f", "calls": [[3], [4]], "expected": [9, 16]}
 ECHO = {"kind": "stdio", "cases": [{"stdin": "a\n", "stdout": "A\n"}]}
+SPLIT_TEST = "import unittest\nclass T(unittest.TestCase):\n    def test(self):\n        self.assertEqual(f(1), 2)\n"
 LETTER = {"kind": "choice", "answer": "B", "choices": 4}
 LOCAL: dict[str, Any] = {"sandbox": "local", "workers": 2}
 reward = make_reward(name="square", **LOCAL)
@@ -161,6 +164,30 @@ def test_shared_verdicts_are_refused_unless_allowed(monkeypatch: pytest.MonkeyPa
     with pytest.raises(ValueError, match=r"row 0: check.kind: .* allow_shared=True"):
         one(LETTER, "B")
     assert make_reward(allow_shared=True, **LOCAL)(["?"], ["B"], check=[LETTER]) == [1.0]
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        {"kind": "program", "tests": "assert f(1) == 2"},
+        {
+            "kind": "unittest",
+            "test": SPLIT_TEST.replace("import unittest", "import os, unittest") + "        os.getcwd()\n",
+        },
+    ],
+)
+def test_what_would_share_is_refused_before_it_runs(monkeypatch: pytest.MonkeyPatch, check: dict[str, Any]) -> None:
+    async def never(self: Any, check: Any, answer: Any) -> Verdict:
+        raise AssertionError("it was judged")
+
+    for verifier in (ProgramVerifier, UnittestVerifier):
+        monkeypatch.setattr(verifier, "verify", never)
+    with pytest.raises(ValueError, match=r"row 0: check.kind: .* allow_shared=True"):
+        one(check, "```python\ndef f(x): return x + 1\n```")
+
+
+def test_a_unittest_that_only_calls_is_rewarded() -> None:
+    assert one({"kind": "unittest", "test": SPLIT_TEST}, "```python\ndef f(x): return x + 1\n```") == 1.0
 
 
 class Broken:

@@ -110,6 +110,8 @@ _JVM = ("-Xshare:auto", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-Use
 
 _JAVA = ("java", "-Xshare:auto", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Xss16m", "-Xmx{heap}m")
 _JAVA_MEMORY = ("java.lang.OutOfMemoryError",)
+_NODE_MEMORY = ("JavaScript heap out of memory", "FatalProcessOutOfMemory", "Array buffer allocation failed")
+"""The second is a frame of the stack that Node prints after the first, which a tail of stderr may have lost."""
 
 LANGUAGES: Mapping[LanguageName, Language] = {
     language.name: language
@@ -210,7 +212,7 @@ LANGUAGES: Mapping[LanguageName, Language] = {
             version=("node", "--version"),
             commands=("node",),
             aliases=("js", "node", "nodejs"),
-            out_of_memory=("JavaScript heap out of memory", "Array buffer allocation failed"),
+            out_of_memory=_NODE_MEMORY,
         ),
         Language(
             name="typescript",
@@ -225,7 +227,7 @@ LANGUAGES: Mapping[LanguageName, Language] = {
             version=("tsc", "--version"),
             commands=("node", "tsc"),
             aliases=("ts",),
-            out_of_memory=("JavaScript heap out of memory", "Array buffer allocation failed"),
+            out_of_memory=_NODE_MEMORY,
         ),
         Language(
             name="go",

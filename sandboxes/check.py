@@ -111,6 +111,8 @@ class UnittestCheck(_Check):
 
     kind: Literal["unittest"]
     test: str
+    beside: bool = False
+    """Judge beside the candidate although the tests only call: they want values of a library, which cannot cross."""
 
     @field_validator("test")
     @classmethod
@@ -121,7 +123,7 @@ class UnittestCheck(_Check):
     @property
     def shared(self) -> bool:
         """Whether candidate and tests must share a process."""
-        return shared_because(self.test) is not None
+        return self.beside or shared_because(self.test) is not None
 
 
 class ProgramCheck(_Check):

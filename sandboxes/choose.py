@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Literal
 
 from sandboxes.engines.base import Engine
 from sandboxes.errors import SandboxUnavailable
 from sandboxes.pool import SandboxPool
+
+IMAGE_VARIABLE = "MELLUM_SANDBOX_IMAGE"
+"""Names another sandbox image for every command: one with a benchmark's libraries, say."""
 
 Choice = Literal["auto", "docker", "local"]
 
@@ -25,7 +29,7 @@ async def open_sandbox(
         choice: `docker` and `local` insist; `auto` takes Docker where it can be had, else local, and then the pool's
             `notice` is a line that says so and names the command that mends it.
         workers: Workers of each role at most; the number of CPUs if not given.
-        image: Another sandbox image (Docker).
+        image: Another sandbox image (Docker); else the one that `MELLUM_SANDBOX_IMAGE` names, else our own.
         runtime: Another OCI runtime; insists on Docker.
 
     Raises:
@@ -41,7 +45,7 @@ async def open_sandbox(
         return await _started(_local(), workers)
     from sandboxes.engines.docker import IMAGE, DockerEngine
 
-    docker = DockerEngine(image=image or IMAGE, runtime=runtime)
+    docker = DockerEngine(image=image or os.environ.get(IMAGE_VARIABLE) or IMAGE, runtime=runtime)
     try:
         await docker.open()
     except SandboxUnavailable as missing:

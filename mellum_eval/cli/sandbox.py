@@ -42,6 +42,9 @@ def build(
         None, "--mirror", metavar="URL", help="Debian mirror for --from-debian; debootstrap's own choice if not given."
     ),
     fresh: bool = typer.Option(False, "--fresh", help="Make the Debian base again although there is one."),
+    libraries: str | None = typer.Option(
+        None, "--libraries", metavar="SET", help="An image with a benchmark's Python libraries too: bigcodebench."
+    ),
     tag: str | None = typer.Option(None, "--tag", help="Name of the image; the one that runs look for if not given."),
     family: list[str] | None = typer.Option(  # noqa: B008
         None,
@@ -60,7 +63,17 @@ def build(
     from sandboxes.engines.docker import IMAGE
     from sandboxes.images.build import build as build_image
     from sandboxes.images.build import build_family
+    from sandboxes.images.libraries import SETS, build_libraries
 
+    if libraries is not None:
+        if libraries not in SETS:
+            raise typer.BadParameter(f"{libraries!r} is none of {', '.join(SETS)}", param_hint="--libraries")
+        if from_debian or base_image is not None or fresh:
+            raise typer.BadParameter("--libraries builds on the sandbox image: build that first, without it")
+        with _failures_named("see the build's log above"):
+            built = build_libraries(libraries, tag=tag, say=lambda line: typer.echo(line, err=True))
+        typer.echo(f"{built.tag} {built.image_id} (on {built.base}, content {built.content[:12]})")
+        return
     for one in families:
         with _failures_named("see the build's log above"):
             built = build_family(

@@ -7,11 +7,18 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sandboxes.check import Limits, UnittestCheck
+from sandboxes.check import Limits, StdioCase, StdioCheck, UnittestCheck
+from sandboxes.choose import IMAGE_VARIABLE
+from sandboxes.errors import SandboxError, SandboxUnavailable
+from sandboxes.images.libraries import image_of
+from sandboxes.sandbox import Sandbox
 from sandboxes.splitting import candidate_names
+from sandboxes.verdict import Outcome
+from sandboxes.verifiers.stdio import StdioVerifier
 from suites.code.program import program_of
 from suites.problem import Message, Problem, Prompt
 from suites.sampling import Sampling
@@ -44,6 +51,8 @@ HARD = DataSource(
 STOPS = ("\ndef ", "\nclass ", "\nimport ", "\nfrom ", "\nassert ", "\nif __name__", "\nprint(", "\n```")
 LIMITS = Limits(cpu_s=60, wall_s=360, memory_mb=4096)
 """The reference gives a task at least 240 s of wall time and 30 GiB; tensorflow alone takes seconds and a gigabyte."""
+LIBRARY_VALUES = {"BigCodeBench/166": "pandas timestamps"}
+"""Tasks whose tests only call, but get values that only their libraries have."""
 _ASK = "Please provide a self-contained Python script that solves the following problem in a markdown code block:"
 
 
@@ -72,6 +81,18 @@ class BigCodeBench(Suite):
         (source,) = self.data()
         rows: Iterable[dict[str, Any]] = read_json(source).values() if source is HARD else read_jsonl(source)
         return [self._problem(row) for row in rows]
+
+    async def prepare(self, sandbox: Sandbox, *, wanted: Collection[str] | None = None) -> Sequence[Problem]:
+        """The problems, where the libraries are.
+
+        Raises:
+            SandboxUnavailable: They are not in this sandbox; names the image and the commands.
+        """
+        problems = self.problems()
+        asked = [p for p in problems if wanted is None or p.id in wanted]
+        libraries = {lib for p in asked for lib in p.metadata["libs"]} - sys.stdlib_module_names
+        await _have(sandbox, sorted(libraries & set(_TELLING)))
+        return problems
 
     def _problem(self, row: dict[str, Any]) -> Problem:
         solution = row["complete_prompt"] + row["canonical_solution"]
@@ -116,3 +137,24 @@ def with_imports(head: str, test: str) -> str:
             if node.names:
                 lines.append(ast.unparse(node))
     return "\n".join([*lines, test])
+
+
+_TELLING = ("pandas", "numpy", "matplotlib", "sklearn", "scipy", "seaborn", "requests", "nltk", "bs4", "statsmodels")
+"""Libraries that three quarters of the tasks need: where these are, the image is the one that was built for them."""
+
+
+async def _have(sandbox: Sandbox, libraries: list[str]) -> None:
+    if not libraries:
+        return
+    tests = f"from importlib.util import find_spec\nprint(*(n for n in {libraries!r} if find_spec(n) is None))\n"
+    case = StdioCase(stdin="", stdout="")
+    verdict = await StdioVerifier(sandbox).verify(StdioCheck(kind="stdio", cases=[case]), tests)
+    if verdict.outcome is Outcome.INFRA_ERROR:
+        raise SandboxError(verdict.message)
+    if not verdict.passed:
+        image = image_of("bigcodebench")
+        raise SandboxUnavailable(
+            f"this sandbox has not the libraries of BigCodeBench (no {verdict.evidence.get('got') or libraries})",
+            f"build the image {image} that has: `mellum-eval sandbox build --libraries bigcodebench`, "
+            f"and name it: `export {IMAGE_VARIABLE}={image}`",
+        )

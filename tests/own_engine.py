@@ -28,7 +28,8 @@ class OwnEngine:
             script = 'umount /sys/fs/cgroup/unified 2>/dev/null; exec "$@"'
             command += ["--add-runtime", "crun=/usr/bin/crun"]
             command = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh", *command]
-        self._command = command
+        # In a network of its own: told to use no bridge, dockerd takes the machine's docker0 away from its engine.
+        self._command = ["unshare", "--net", *command]
         self._process: subprocess.Popen[bytes] | None = None
 
     def client(self) -> docker.DockerClient:

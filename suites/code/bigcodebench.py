@@ -91,7 +91,7 @@ class BigCodeBench(Suite):
         problems = self.problems()
         asked = [p for p in problems if wanted is None or p.id in wanted]
         libraries = {lib for p in asked for lib in p.metadata["libs"]} - sys.stdlib_module_names
-        await _have(sandbox, sorted(libraries & set(_TELLING)))
+        await _have(sandbox, sorted(libraries))
         return problems
 
     def _problem(self, row: dict[str, Any]) -> Problem:
@@ -137,10 +137,6 @@ def with_imports(head: str, test: str) -> str:
             if node.names:
                 lines.append(ast.unparse(node))
     return "\n".join([*lines, test])
-
-
-_TELLING = ("pandas", "numpy", "matplotlib", "sklearn", "scipy", "seaborn", "requests", "nltk", "bs4", "statsmodels")
-"""Libraries that three quarters of the tasks need: where these are, the image is the one that was built for them."""
 
 
 async def _have(sandbox: Sandbox, libraries: list[str]) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from serving import serving
 from tiny_hf import save_tiny
 
 from mellum_eval import rewards
@@ -18,8 +22,22 @@ RIGHT = "```python\ndef f(x): return x * x\n```"
 HALF = "```python\ndef f(x): return 9\n```"
 
 
+def over_http(url: str) -> Callable[..., list[float | None]]:
+    """The reward function that a trainer without our package would write."""
+
+    def verdict(prompts: list[Any], completions: list[str], check: list[str], **columns: Any) -> list[float | None]:
+        jobs = []
+        for number, (text, row) in enumerate(zip(completions, check, strict=True)):
+            job = {"id": str(number), **json.loads(row)}
+            answer = "completion" if job["kind"] == "choice" else "code"
+            jobs.append({**job, answer: text.removeprefix("```python\n").removesuffix("\n```")})
+        return [answer["score"] for answer in httpx.post(f"{url}/verify", json=jobs, timeout=60).json()]
+
+    return verdict
+
+
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("form", ["sync", "async"])
+@pytest.mark.parametrize("form", ["sync", "async", "http"])
 def test_grpo_steps_are_rewarded_by_verdicts(tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
     from datasets import Dataset
@@ -32,10 +50,16 @@ def test_grpo_steps_are_rewarded_by_verdicts(tmp_path: Path, form: str, monkeypa
     tokenizer.pad_token = tokenizer.eos_token
     checks: list[Any] = [SQUARE, {"kind": "choice", "answer": "B", "choices": 4}]
     data = Dataset.from_list([{"prompt": f"task {n}", "check": json.dumps(checks[n % 2])} for n in range(4)])
-    make = rewards.make_reward if form == "sync" else rewards.make_reward_async
+    ends = contextlib.ExitStack()
+    reward: Any
+    if form == "http":
+        reward = over_http(ends.enter_context(serving()).url)
+    else:
+        make = rewards.make_reward if form == "sync" else rewards.make_reward_async
+        reward = make(name="verdict", sandbox="local", workers=2)
     trainer = GRPOTrainer(
         model=AutoModelForCausalLM.from_pretrained(checkpoint),
-        reward_funcs=[make(name="verdict", sandbox="local", workers=2)],
+        reward_funcs=[reward],
         args=GRPOConfig(
             output_dir=str(tmp_path / "out"),
             per_device_train_batch_size=4,
@@ -64,10 +88,11 @@ def test_grpo_steps_are_rewarded_by_verdicts(tmp_path: Path, form: str, monkeypa
 
     monkeypatch.setattr(trainer, "_calculate_rewards", with_answers)
     before = {name: weight.detach().clone() for name, weight in trainer.model.named_parameters()}
-    trainer.train()
+    with ends:
+        trainer.train()
     logs = [entry for entry in trainer.state.log_history if "rewards/verdict/mean" in entry]
     assert len(logs) == 2
-    assert logs[0]["verdict/infra_error"] == 0.0
+    assert logs[0].get("verdict/infra_error", 0.0 if form == "http" else None) == 0.0
     for is_code, scores in seen:
         expected = [(1.0 if n % 2 else 0.5) if code else 1.0 for n, code in enumerate(is_code)]
         assert scores == expected

@@ -1,6 +1,7 @@
 r"""MATH-500: the 500 test problems of MATH that PRM800K (Lightman et al. 2023) set aside.
 
-Gold is the data set's worked solution, which ends in a box. Problems of one subject share a cluster.
+Gold is the data set's worked solution, which ends in a box. Subjects are no clusters: the seven are all that MATH has,
+not a draw of subjects, and its problems stand alone.
 """
 
 from __future__ import annotations
@@ -41,7 +42,6 @@ class Math500(Suite):
                 ask=row["problem"],
                 check=MathCheck(kind="math", answer=row["answer"]),
                 gold=row["solution"],
-                cluster=row["subject"],
                 metadata={"subject": row["subject"], "level": row["level"]},
             )
             for row in read_jsonl(TEST)

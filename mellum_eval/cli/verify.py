@@ -7,6 +7,7 @@ is read, so an endless pipe is fine.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -14,7 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -77,15 +78,18 @@ class _Counts:
 async def _judge(choice: str, workers: int | None, ray: str | None, runtime: str | None) -> _Counts:
     from sandboxes.verify import Verifiers
 
+    out = sys.stdout
     if ray is None:
         async with Verifiers(lambda: _opened(choice, workers, runtime)) as here:
-            return await _stream(here, lambda: workers or os.cpu_count() or 1)
+            return await _stream(here, lambda: workers or os.cpu_count() or 1, out)
     from mellum_eval.cli.finish import say
     from mellum_eval.cluster import ClusterVerifiers
 
-    async with ClusterVerifiers(ray, choice, workers, say=say) as cluster:
-        await cluster.ready()
-        return await _stream(cluster, lambda: cluster.workers or 1)
+    # Ray prints what it has to say of its nodes, whatever it was told about logging: not between the verdicts.
+    with contextlib.redirect_stdout(sys.stderr):
+        async with ClusterVerifiers(ray, choice, workers, say=say) as cluster:
+            await cluster.ready()
+            return await _stream(cluster, lambda: cluster.workers or 1, out)
 
 
 async def _opened(choice: str, workers: int | None, runtime: str | None) -> Sandbox:
@@ -98,7 +102,7 @@ async def _opened(choice: str, workers: int | None, runtime: str | None) -> Sand
     return pool
 
 
-async def _stream(judges: Judges, workers: Callable[[], int]) -> _Counts:
+async def _stream(judges: Judges, workers: Callable[[], int], out: TextIO) -> _Counts:
     counts = _Counts()
     lines = _Lines(asyncio.get_running_loop())
     waiting: deque[asyncio.Task[_Answer]] = deque()
@@ -123,8 +127,8 @@ async def _stream(judges: Judges, workers: Callable[[], int]) -> _Counts:
             if answer.malformed:
                 counts.malformed += 1
                 counts.first = counts.first or answer.malformed
-            sys.stdout.write(answer.text + "\n")
-            sys.stdout.flush()
+            out.write(answer.text + "\n")
+            out.flush()
     finally:
         for task in (*waiting, *([arrival] if arrival else [])):
             task.cancel()

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mellum_eval.errors import PrerequisiteMissing, UserError
+from mellum_eval.cli.model_errors import model_errors
 from mellum_eval.terminal import printable
 
 if TYPE_CHECKING:
@@ -36,21 +34,6 @@ class Layout(StrEnum):
     NATIVE = "native"
 
 
-@contextmanager
-def _model_errors() -> Iterator[None]:
-    """The model's errors as the command line's."""
-    try:
-        from mellum_model.errors import ModelError
-
-        yield
-    except ModelError as error:
-        raise UserError(str(error)) from None
-    except ModuleNotFoundError as error:
-        if error.name not in ("torch", "safetensors", "tokenizers"):
-            raise
-        raise PrerequisiteMissing(f"{error.name} is not installed", 'pip install "mellum-eval[model]"') from None
-
-
 def _config(which: str) -> MellumConfig:
     from mellum_model import MellumConfig
 
@@ -72,7 +55,7 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
     """Show parameters, active parameters and cache bytes, by part."""
-    with _model_errors():
+    with model_errors():
         config = _config(model)
         from mellum_model.info import model_info
 
@@ -113,7 +96,7 @@ def convert(
     ] = None,
 ) -> None:
     """Rewrite a checkpoint in the other layout or dtype."""
-    with _model_errors():
+    with model_errors():
         from mellum_model.checkpoint import convert as rewrite
 
         model = rewrite(source, target, to=to.value, dtype=dtype)
@@ -148,7 +131,7 @@ def generate(
 ) -> None:
     """Write text from a checkpoint to stdout as it comes."""
     text = sys.stdin.read() if prompt is None else prompt
-    with _model_errors():
+    with model_errors():
         from mellum_model import Mellum, Sampling, stream
         from mellum_model.tokenizer import Tokenizer
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mellum_eval.cli.model_errors import model_errors
 from mellum_eval.errors import PrerequisiteMissing, UserError
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _run(
     dry_run: bool,
     ranks: int,
 ) -> None:
-    with _training_errors():
+    with model_errors():
         from mellum_model.training.recipes import load_recipe, recipe_file
 
         overrides = _overrides(stage, steps, settings or [])
@@ -176,21 +177,6 @@ def _overrides(stage: str, steps: int | None, settings: list[str]) -> dict[str, 
         place = field if field.startswith(("model.", "stages.")) else f"stages.{stage}.{field}"
         found[place] = parsed
     return found
-
-
-@contextmanager
-def _training_errors() -> Iterator[None]:
-    """The model's errors as the command line's."""
-    try:
-        from mellum_model.errors import ModelError
-
-        yield
-    except ModelError as error:
-        raise UserError(str(error)) from None
-    except ModuleNotFoundError as error:
-        if error.name not in ("torch", "safetensors", "tokenizers"):
-            raise
-        raise PrerequisiteMissing(f"{error.name} is not installed", 'pip install "mellum-eval[model]"') from None
 
 
 def _need_tensorboard() -> None:

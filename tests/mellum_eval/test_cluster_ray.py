@@ -37,7 +37,11 @@ def cluster() -> Iterator[Any]:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *([before] if before else [])])
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
+    # The tests beside these may starve a node of CPU for long: that is not its death.
+    patience = {"health_check_timeout_ms": 60_000, "health_check_failure_threshold": 20}
+    cluster = Cluster(
+        initialize_head=True, head_node_args={**NODE, "include_dashboard": False, "_system_config": patience}
+    )
     cluster.add_node(**NODE)
     yield cluster
     rewards.close()
@@ -168,7 +172,9 @@ async def test_the_verb_the_service_and_rewards_use_it(cluster: Any) -> None:
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [a["id"] for a in answers] == [*(fields["id"] for fields in JOBS), "bad"]
     assert [a["passed"] for a in answers[:2]] == [True, False]
-    assert len(done.stderr.splitlines()) == 1, done.stderr
+    # Beside our line there may be what Ray says of a node that another test killed, or that a busy machine starved.
+    assert "1 of 13 lines" in done.stderr.splitlines()[-1], done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
 
     def served() -> None:
         with serving(*options) as service:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from sandboxes.check import Answer
 from sandboxes.sandbox import Sandbox
+from suites.conversation import Conversation
 from suites.problem import Message, Problem, Prompt
 from suites.sampling import Sampling
 from suites.sources import DataSource
@@ -88,3 +89,12 @@ class Suite(ABC):
     def answer(self, problem: Problem, text: str, tool_calls: Sequence[dict[str, Any]] = ()) -> Answer:
         """What of a completion is judged: the raw text, unless the suite judges code or structured calls."""
         return text
+
+    def converse(self, problem: Problem, sandbox: Sandbox | None) -> Conversation | None:
+        """What answers the model between its turns, for one sample of a problem; None where there is one turn.
+
+        Args:
+            problem: What was asked; `render` made the first prompt of it.
+            sandbox: Where what the model writes may be run; None only where none is open.
+        """
+        return None

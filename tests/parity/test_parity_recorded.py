@@ -1,0 +1,75 @@
+"""Recorded verdicts of reference packages against ours: all that text alone decides, and a share of the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ours import Judged, judge
+from records import Record, disagreements, read, read_all, write
+from table import fault_of, table
+
+RECORDS = read_all()
+SHARE = 12
+"""One in so many of the records that need the sandbox is judged here; `python -m tests.parity.table` judges all."""
+
+
+@pytest.fixture(scope="module")
+def known() -> list:
+    return disagreements()
+
+
+def test_a_record_survives_its_file(tmp_path: Path) -> None:
+    records = [
+        Record("gsm8k", "gsm8k/1", "gold", "p 1 rule", True, "make it", completion="#### 3"),
+        Record("x", "1", "ranked", "p 1", 0.25, "make it", completion={"loglikelihoods": [-1.5, -2.0]}, part="score"),
+        Record("y", "2", "gold", "p 1", False, "c", completion_sha256="0" * 64, completions="m:f"),
+    ]
+    assert write(tmp_path / "a.jsonl", records) == 3
+    assert list(read(tmp_path / "a.jsonl")) == records
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"suite": "a"}',
+        "[]",
+        '{"suite":"a","item":"b","form":"c","reference":"r","reference_verdict":true,"command":"x"}',
+    ],
+)
+def test_a_line_that_is_no_record_is_named(tmp_path: Path, line: str) -> None:
+    (tmp_path / "a.jsonl").write_text(line + "\n")
+    with pytest.raises(ValueError, match=r"a\.jsonl:1: "):
+        list(read(tmp_path / "a.jsonl"))
+
+
+async def test_a_wrong_verdict_of_either_side_shows(data_dir: Path) -> None:
+    check = {"kind": "choice", "answer": "A", "choices": 2}
+    records = [
+        Record("made", "1", form, "r", verdict, "c", completion="Answer: A", check=check)
+        for form, verdict in (("same", True), ("other", False))
+    ]
+    same, other = await judge(records, sandbox="local", workers=1)
+    assert (same.agrees, other.agrees) == (True, False)
+    assert fault_of(other, []) == "?"
+    assert "| made | 1 | other | 0 | passed | ? |" in table([same, other], [])
+
+
+async def test_every_disagreement_is_known_and_nothing_else(data_dir: Path, known: list) -> None:
+    named = {id(entry): 0 for entry in known}
+    records = chosen()
+    wrong: list[Judged] = []
+    for one in await judge(records, sandbox="local", workers=2):
+        assert one.verdict is not None, one.record
+        entry = next((entry for entry in known if entry.covers(one.record)), None)
+        if entry is not None and not one.agrees:
+            named[id(entry)] += 1
+        elif not one.agrees:
+            wrong.append(one)
+    shown = [f"{o.record.suite} {o.record.item} {o.record.form}: {o.verdict}, {o.record}" for o in wrong[:10]]
+    assert not wrong, f"{len(wrong)} of {len(records)} disagree\n" + "\n".join(shown)
+
+
+def chosen() -> list[Record]:
+    cheap = {"gsm8k", "mmlu", "mmlu_pro", "mmlu_redux", "arc", "bbh", "truthfulqa", "hellaswag", "winogrande", "ifeval"}
+    return [r for n, r in enumerate(RECORDS) if r.suite.split(":")[0] in cheap or n % SHARE == 0]

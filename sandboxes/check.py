@@ -198,6 +198,8 @@ class ToolCallCheck(_Check):
     """Whether parallel calls must come in the answer's order."""
     any_call: bool = False
     """BFCL's relevance rule: at least one well-formed call of an offered function is right, whichever it is."""
+    syntax: Literal["python", "java", "javascript"] = "python"
+    """Language of the functions; other than Python's, arguments are strings of source text that BFCL's rules read."""
 
     @model_validator(mode="after")
     def _no_answer_beside_any_call(self) -> ToolCallCheck:

@@ -37,6 +37,8 @@ class Entry:
 
 BFCL_CATEGORIES = (
     "simple_python",
+    "simple_java",
+    "simple_javascript",
     "multiple",
     "parallel",
     "parallel_multiple",
@@ -95,7 +97,7 @@ _ENTRIES = (
         "bfcl",
         "suites.tools.bfcl:Bfcl",
         "tools",
-        "3,491 single-turn function-calling tasks of BFCL v4 in Python, judged by its AST rule",
+        "3,641 single-turn function-calling tasks of BFCL v4, judged by its AST rule",
         BFCL_CATEGORIES,
     ),
     Entry(

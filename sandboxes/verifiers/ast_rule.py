@@ -1,18 +1,20 @@
-"""BFCL's AST rule for Python: whether calls match possible answers (Patil et al.; reference: bfcl-eval 2026.3.23).
+"""BFCL's AST rule: whether calls match possible answers (Patil et al.; reference: bfcl-eval 2026.3.23).
 
 Written to give the reference's verdicts, its oddities included where data sets lean on them: an empty string among the
 possible values marks an argument that may be left out; strings are compared without case, spaces and some punctuation;
 an integer is accepted where a float is declared, but not the other way round; an argument whose possible values are of
 another type than the declared one is a variable and compared as it stands; parallel calls are matched greedily, answer
-by answer. Where the reference would raise on its own data, the answer is wrong here.
+by answer. Values of Java and JavaScript functions are strings of source text, read by `foreign_values` first. Where the
+reference would raise on its own data, the answer is wrong here.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from sandboxes.verifiers.foreign_values import CONVERTERS, NESTED, NoValue
 from sandboxes.verifiers.tool_text import Call
 
 TYPES: Final[dict[str, type[Any]]] = {
@@ -37,7 +39,12 @@ class UnknownFunction(ValueError):
 
 
 def mismatch(
-    calls: Sequence[Call], possible: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]], *, ordered: bool
+    calls: Sequence[Call],
+    possible: Sequence[Mapping[str, Any]],
+    tools: Sequence[Mapping[str, Any]],
+    *,
+    ordered: bool,
+    syntax: str = "python",
 ) -> str | None:
     """Why calls do not match the possible answers; None where they do.
 
@@ -46,6 +53,7 @@ def mismatch(
         possible: One mapping a call: function name to arguments, each with its list of possible values.
         tools: Function documents, BFCL's or OpenAI's.
         ordered: Whether the calls must come in the order of the possible answers.
+        syntax: Language of the functions: in `java` and `javascript`, arguments are strings of source text.
 
     Raises:
         UnknownFunction: The check contradicts itself.
@@ -57,7 +65,7 @@ def mismatch(
     for answer, document in zip(possible, wanted, strict=True):
         reason: str | None = None
         for index, call in enumerate(left[:1] if ordered else left):
-            why = _call_mismatch(call, document, next(iter(answer.values())))
+            why = _call_mismatch(call, document, next(iter(answer.values())), syntax)
             if why is None:
                 del left[index]
                 break
@@ -86,7 +94,9 @@ def _document(name: str, tools: Sequence[Mapping[str, Any]]) -> Mapping[str, Any
     raise UnknownFunction(f"answer: function {name!r} is not among the tools")
 
 
-def _call_mismatch(call: Call, document: Mapping[str, Any], possible: Mapping[str, list[Any]]) -> str | None:
+def _call_mismatch(
+    call: Call, document: Mapping[str, Any], possible: Mapping[str, list[Any]], syntax: str
+) -> str | None:
     if not same_name(call.name, document["name"]):
         return f"called {call.name[:80]!r}, not {document['name']!r}"
     parameters = document.get("parameters") or {}
@@ -97,7 +107,7 @@ def _call_mismatch(call: Call, document: Mapping[str, Any], possible: Mapping[st
     for name, value in call.arguments.items():
         if name not in properties or name not in possible:
             return f"unexpected argument {str(name)[:80]!r}"
-        if not _argument_matches(value, properties[name], possible[name]):
+        if not (_argument_matches if syntax == "python" else _FOREIGN[syntax])(value, properties[name], possible[name]):
             return f"argument {name!r} is {_short(value)}, not one of {_short(possible[name])}"
     for name, values in possible.items():
         if name not in call.arguments and "" not in values:
@@ -118,6 +128,32 @@ def _argument_matches(value: Any, schema: Mapping[str, Any], possible: list[Any]
             value = float(value)
         except OverflowError:
             return False
+    return _value_matches(value, possible, expected, nested)
+
+
+def _foreign_matcher(syntax: str) -> Callable[[Any, Mapping[str, Any], list[Any]], bool]:
+    types, convert = CONVERTERS[syntax]
+
+    def matches(value: Any, schema: Mapping[str, Any], possible: list[Any]) -> bool:
+        declared = str(schema.get("type"))
+        if declared not in types or not isinstance(value, str):
+            return False
+        items = str((schema.get("items") or {}).get("type")) if declared in NESTED else None
+        nested = types.get(items) if items is not None else None
+        if items is not None and nested is None:
+            return False
+        try:
+            return _value_matches(convert(value, declared, items), possible, types[declared], nested)
+        except NoValue:
+            return False
+
+    return matches
+
+
+_FOREIGN = {syntax: _foreign_matcher(syntax) for syntax in CONVERTERS}
+
+
+def _value_matches(value: Any, possible: list[Any], expected: type[Any], nested: type[Any] | None) -> bool:
     fits, is_variable = _type_fits(value, possible, expected, nested)
     if not fits:
         return False
@@ -155,7 +191,7 @@ def _dict_matches(value: Mapping[str, Any], possible: list[Any]) -> bool:
 
 def _fields_match(value: Mapping[str, Any], option: Mapping[str, list[Any]]) -> bool:
     for key, field in value.items():
-        if key not in option or not isinstance(option[key], list):
+        if key not in option or not isinstance(option[key], (list, str)):
             return False
         if _plain(field) not in [_plain(p) for p in option[key]]:
             return False

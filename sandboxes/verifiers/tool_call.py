@@ -43,7 +43,7 @@ class ToolCallVerifier:
         if not calls:
             return unparsed("no tool call")
         try:
-            why = mismatch(calls, check.answer, check.tools, ordered=check.ordered)
+            why = mismatch(calls, check.answer, check.tools, ordered=check.ordered, syntax=check.syntax)
         except UnknownFunction as error:
             return infra_error(str(error))
         return judged(why is None, why or "", called=called)

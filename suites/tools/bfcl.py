@@ -1,9 +1,10 @@
-"""BFCL v4 (Patil et al.), the single-turn categories in Python that its AST rule judges, live ones included.
+"""BFCL v4 (Patil et al.), the single-turn categories that its AST rule judges, live ones, Java and JavaScript included.
 
-Each category is a variant; without one, all 3,491 tasks are asked and `category` in the metadata breaks them down.
+Each category is a variant; without one, all 3,641 tasks are asked and `category` in the metadata breaks them down.
 Checks keep BFCL's own function documents, whose type names the AST rule needs (float is not integer there); prompts
 offer the same functions as JSON schema. Names with dots are underscored in both, as the reference does for models
 whose API forbids dots. Where the reference has no possible answers, no call is right (irrelevance), or any (relevance).
+Java and JavaScript functions take their arguments as strings of source text, which the check reads by BFCL's rules.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from sandboxes.check import Answer, ToolCallCheck
 from suites.problem import Message, Problem, Prompt
@@ -21,7 +22,10 @@ from suites.sources import DataSource, read_jsonl
 from suites.suite import Suite
 from suites.tools.bfcl_sources import ANSWERS, QUESTIONS
 from suites.tools.schema import openai_tool
+from suites.tools.source_text import source_text
 
+Syntax = Literal["python", "java", "javascript"]
+SYNTAX: dict[str, Syntax] = {"simple_java": "java", "simple_javascript": "javascript"}
 NO_CALL = "None of the functions that I have been given can answer this."
 
 
@@ -30,13 +34,15 @@ class Bfcl(Suite):
 
     name = "bfcl"
     category = "tools"
-    version = "1"
-    summary = "3,491 single-turn function-calling tasks of BFCL v4 in Python, judged by its AST rule"
+    version = "2"
+    summary = "3,641 single-turn function-calling tasks of BFCL v4, judged by its AST rule"
     sources = (*QUESTIONS.values(), *ANSWERS.values())
     variants = BFCL_CATEGORIES
     sampling = Sampling(temperature=0.01)  # BFCL's own setting, and the one the Mellum 2 report used
     wrong_gold = MappingProxyType(
         {
+            "simple_java_36": "items of type any are read as strings, and the possible values have the number 42",
+            "simple_java_65": "items of type any are read as strings, and the possible values have the word true",
             "live_simple_106-63-0": "the required auto_loan_payment_start and bank_hours_start have no possible value",
             "live_simple_112-68-0": "five required arguments have no possible value",
             "live_multiple_862-181-3": "the wanted journey_start_time is no parameter of Trains_1_FindTrains",
@@ -60,7 +66,8 @@ class Bfcl(Suite):
     def render(self, problem: Problem, *, chat: bool) -> Prompt:
         """The conversation with the functions as tools; base models see them as JSON lines."""
         messages = tuple(Message(turn["role"], turn["content"]) for turn in problem.metadata["turns"])
-        tools = tuple(openai_tool(function) for function in _tools_of(problem))
+        syntax = _check_of(problem).syntax
+        tools = tuple(openai_tool(function, syntax=syntax) for function in _check_of(problem).tools)
         if chat:
             return Prompt(messages=messages, tools=tools)
         offered = "\n".join(json.dumps(tool["function"], ensure_ascii=False) for tool in tools)
@@ -82,11 +89,11 @@ class Bfcl(Suite):
         return BFCL_CATEGORIES if self.variant is None else (self.variant,)
 
 
-def _tools_of(problem: Problem) -> list[dict[str, Any]]:
+def _check_of(problem: Problem) -> ToolCallCheck:
     check = problem.check
     if not isinstance(check, ToolCallCheck):
         raise TypeError(f"{problem.id} is not a tool-call problem")
-    return check.tools
+    return check
 
 
 def _category(category: str) -> list[Problem]:
@@ -98,12 +105,15 @@ def _category(category: str) -> list[Problem]:
 def _problem(category: str, row: Mapping[str, Any], possible: list[dict[str, Any]]) -> Problem:
     tools = [function | {"name": _plain(function["name"])} for function in row["function"]]
     answer = [{_plain(name): arguments for name, arguments in call.items()} for call in possible]
+    syntax: Syntax = SYNTAX.get(category, "python")
     turns = row["question"][0]  # one turn in these categories; multi-turn tasks are another suite's
     return Problem(
         id=row["id"],
         ask=turns[-1]["content"],
-        check=ToolCallCheck(kind="tool_call", tools=tools, answer=answer, any_call=category == "live_relevance"),
-        gold=_gold(category, tools, answer),
+        check=ToolCallCheck(
+            kind="tool_call", tools=tools, answer=answer, any_call=category == "live_relevance", syntax=syntax
+        ),
+        gold=_gold(category, tools, answer, syntax),
         cluster=_cluster(row["id"]),
         metadata={"category": category, "turns": turns},
     )
@@ -120,16 +130,24 @@ def _plain(name: str) -> str:
     return name.replace(".", "_")
 
 
-def _gold(category: str, tools: list[dict[str, Any]], answer: list[dict[str, Any]]) -> str:
+def _gold(category: str, tools: list[dict[str, Any]], answer: list[dict[str, Any]], syntax: str) -> str:
     """The calls as a model writes them: the first possible value of each argument, optional ones left out."""
     if category.endswith("irrelevance"):
         return NO_CALL
     if category == "live_relevance":
         return _block(tools[0]["name"], {})
-    required = {tool["name"]: tool["parameters"].get("required", ()) for tool in tools}
-    return "\n".join(
-        _block(name, _chosen(arguments, required[name])) for call in answer for name, arguments in call.items()
-    )
+    schemas = {tool["name"]: tool["parameters"] for tool in tools}
+    calls = []
+    for name, possible in ((name, arguments) for call in answer for name, arguments in call.items()):
+        chosen = _chosen(possible, schemas[name].get("required", ()))
+        if syntax != "python":
+            chosen = {key: _as_source(value, schemas[name]["properties"][key], syntax) for key, value in chosen.items()}
+        calls.append(_block(name, chosen))
+    return "\n".join(calls)
+
+
+def _as_source(value: Any, schema: Mapping[str, Any], syntax: str) -> str:
+    return source_text(value, schema["type"], (schema.get("items") or {}).get("type"), syntax)
 
 
 def _block(name: str, arguments: Mapping[str, Any]) -> str:

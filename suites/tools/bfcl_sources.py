@@ -17,6 +17,12 @@ QUESTIONS = {
     "simple_python": _file(
         "BFCL_v4_simple_python.json", "82dd63ba502eb2520c6b5d1d9a5c4b590e03ff261565175561f6228a367d1991"
     ),
+    "simple_java": _file(
+        "BFCL_v4_simple_java.json", "13d2303a125b08754f0e41995b9273b5005fa8ed8ebfaa24ef53b4d83c4b5c6e"
+    ),
+    "simple_javascript": _file(
+        "BFCL_v4_simple_javascript.json", "329e67fedf79a6243d93dbda4b388d12bd2d31f1f2163d92cb6ef676d1764f44"
+    ),
     "multiple": _file(
         "BFCL_v4_multiple.json.gz",
         "9ea4ddb07b9e86a20f1b402898bdb171cf25a17e8d1b04a5c6f244b0af74e6db",
@@ -57,6 +63,13 @@ QUESTIONS = {
 ANSWERS = {
     "simple_python": _file(
         "possible_answer/BFCL_v4_simple_python.json", "90cd5bc653690ee8e459b5b3f3fc9458606f7f3fcbf795bb51b7dc581f8c86dc"
+    ),
+    "simple_java": _file(
+        "possible_answer/BFCL_v4_simple_java.json", "78f25616084044fa05bbfcee68e03f6ececb222bdd5cb3b7783a675fb3366e35"
+    ),
+    "simple_javascript": _file(
+        "possible_answer/BFCL_v4_simple_javascript.json",
+        "e2f9f2e51d88e0c8056ffbf1a3dd3d02eb032532d2b5d98c9cc9003385bdd56b",
     ),
     "multiple": _file(
         "possible_answer/BFCL_v4_multiple.json", "244e00ce9395df948bcafc7bee64e8f9c87ef70887587d83cae45b13699f3047"

@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 _TYPES = {"dict": "object", "float": "number", "tuple": "array", "any": "string"}
 """`any` is a string to the reference's AST rule, so that is what a model is told."""
+_SPELLED = {"java": "Java", "javascript": "JavaScript"}
 _NOT_SCHEMA = frozenset({"optional"})
 
 
-def openai_tool(function: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"type": "function", "function": {"name", "description", "parameters"}}` of one document."""
+def openai_tool(function: Mapping[str, Any], *, syntax: str = "python") -> dict[str, Any]:
+    """`{"type": "function", "function": {"name", "description", "parameters"}}` of one document.
+
+    Args:
+        function: The document.
+        syntax: `java` and `javascript` functions take every argument as a string of source text, which is said of each.
+    """
+    parameters = function["parameters"]
+    if syntax != "python":
+        properties = {name: _in_source(node, _SPELLED[syntax]) for name, node in parameters["properties"].items()}
+        parameters = {**parameters, "properties": properties}
     return {
         "type": "function",
         "function": {
             "name": function["name"],
             "description": function.get("description", ""),
-            "parameters": _schema(function["parameters"]),
+            "parameters": _schema(parameters),
         },
     }
+
+
+def _in_source(node: Mapping[str, Any], language: str) -> dict[str, Any]:
+    kind = "any type" if node["type"] == "any" else f"type {node['type']}"
+    said = f"{node.get('description', '')} Given as a string: a {language} expression of {kind}."
+    if "items" in node:
+        said += f" Its items are of type {node['items'].get('type', 'any')}."
+    if "properties" in node:
+        said += f" Its entries: {json.dumps(node['properties'], ensure_ascii=False)}."
+    return {"type": "string", "description": said.strip()}
 
 
 def _schema(node: Mapping[str, Any]) -> dict[str, Any]:

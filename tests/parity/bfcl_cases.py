@@ -1,6 +1,7 @@
-"""Calls to judge for parity with bfcl-eval: the gold calls of every Python category, and ten mutations of each.
+"""Calls to judge for parity with bfcl-eval: the gold calls of every AST category, and mutations of each.
 
-Standard library only: the reference's own environment imports it too.
+Python's categories have ten mutations a task, Java's and JavaScript's nineteen: those that change the value, and those
+that change its source text. Standard library only: the reference's own environment imports it too.
 """
 
 from __future__ import annotations
@@ -13,8 +14,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from suites.tools.source_text import source_text
+
+SYNTAX = {"simple_java": "java", "simple_javascript": "javascript"}
+
 CATEGORIES = (
     "simple_python",
+    "simple_java",
+    "simple_javascript",
     "multiple",
     "parallel",
     "parallel_multiple",
@@ -49,7 +56,33 @@ def cases(data_dir: Path, category: str) -> Iterator[Case]:
         gold = [{name: _arguments(arguments)} for call in possible for name, arguments in call.items()]
         for name, mutate in MUTATIONS.items():
             pick = int.from_bytes(hashlib.sha256(f"{row['id']}/{name}".encode()).digest()[:4], "big")
-            yield Case(row["id"], name, row["function"], possible, mutate(copy.deepcopy(gold), pick))
+            calls = mutate(copy.deepcopy(gold), pick)
+            if category in SYNTAX:
+                calls = [_written(call, row["function"][0], SYNTAX[category]) for call in calls]
+            yield Case(row["id"], name, row["function"], possible, calls)
+        for name, rewrite in REWRITTEN.items() if category in SYNTAX else ():
+            written = [_written(call, row["function"][0], SYNTAX[category]) for call in copy.deepcopy(gold)]
+            for call in written:
+                for arguments in call.values():
+                    arguments.update({key: rewrite(value) for key, value in arguments.items()})
+            yield Case(row["id"], name, row["function"], possible, written)
+
+
+def _written(call: dict[str, dict[str, Any]], function: dict[str, Any], syntax: str) -> dict[str, dict[str, Any]]:
+    """The call with its arguments as source text."""
+    schemas = function["parameters"]["properties"]
+    return {
+        name: {
+            key: source_text(
+                value,
+                schemas.get(key, {}).get("type", "any"),
+                (schemas.get(key, {}).get("items") or {}).get("type"),
+                syntax,
+            )
+            for key, value in arguments.items()
+        }
+        for name, arguments in call.items()
+    }
 
 
 def _arguments(possible: dict[str, list[Any]]) -> dict[str, Any]:
@@ -132,6 +165,19 @@ def _renamed(calls: Calls, pick: int) -> Calls:
         call[name + "_2"] = call.pop(name)
     return calls
 
+
+REWRITTEN: dict[str, Callable[[str], Any]] = {
+    "quoted": lambda text: f'"{text}"',
+    "single quoted": lambda text: f"'{text}'",
+    "spaced": lambda text: f" {text} ",
+    "opened up": lambda text: text.replace("{", "{ ").replace("[", "[ ").replace(",", " ,  ").replace("(", "( "),
+    "unclosed": lambda text: text[:-1],
+    "suffixed": lambda text: text + "L",
+    "as a float": lambda text: text + ".0f",
+    "constructed": lambda text: f"new Array({text.strip('[]')})",
+    "not a string": lambda text: [text],
+}
+"""What is done to every argument of a Java or JavaScript call, as text."""
 
 MUTATIONS: dict[str, Callable[[Calls, int], Calls]] = {
     "gold": lambda calls, pick: calls,

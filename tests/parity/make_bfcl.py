@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from bfcl_cases import CATEGORIES, cases  # type: ignore[import-not-found]
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from bfcl_cases import CATEGORIES, SYNTAX, cases  # type: ignore[import-not-found]
 
 
 class _Model:
@@ -32,9 +33,10 @@ def main() -> None:
     made: dict[str, dict[str, Any]] = {}
     for category in CATEGORIES:
         bits, raised = "", []
+        language = Language[SYNTAX.get(category, "python").upper()]
         for case in cases(Path(sys.argv[1]), category):
             try:
-                result = ast_checker(case.tools, case.calls, case.possible, Language.PYTHON, category, "m")
+                result = ast_checker(case.tools, case.calls, case.possible, language, category, "m")
                 bits += "1" if result["valid"] else "0"
             except Exception as error:  # the reference's own crash: wrong, and listed
                 bits += "0"

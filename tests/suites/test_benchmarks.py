@@ -41,8 +41,10 @@ COUNTS = {
     "multipl_e:go": 154,
     "gsm8k": 1319,
     "math500": 500,
-    "bfcl": 3491,
+    "bfcl": 3641,
     "bfcl:simple_python": 400,
+    "bfcl:simple_java": 100,
+    "bfcl:simple_javascript": 50,
     "bfcl:multiple": 200,
     "bfcl:parallel": 200,
     "bfcl:parallel_multiple": 200,
@@ -262,4 +264,5 @@ def test_what_bfcl_is_said_to_have_wrong_no_call_can_get_right() -> None:
                 no_value = {argument for argument in required | must if not wanted.get(argument)}
                 if no_value or not must <= known:
                     impossible.add(problem.id)
-    assert impossible == set(suite.wrong_gold)
+    by_their_values = {name for name in suite.wrong_gold if not name.startswith("simple_java_")}
+    assert impossible == by_their_values

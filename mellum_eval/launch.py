@@ -89,7 +89,7 @@ async def run(spec: RunSpec, out: Path, *, resume: bool, say: Say, watch: Watch)
         if begun is None and unnamed:
             say(f"no model given: {DEFAULT_MODEL}, the bundled model of 1.9 M parameters")
         async with Verifiers(_opener(spec, say)) as verifiers:
-            pool = await _ready(verifiers, loaded) if _needs_sandbox(loaded) else None
+            pool = await _ready(verifiers, loaded) if _needs_sandbox(loaded, asking=True) else None
             backend = await open_backend(spec.model or DEFAULT_MODEL, spec.backend)
             try:
                 planned = plan(spec, chat=backend.info.chat, loaded=loaded)
@@ -134,7 +134,7 @@ async def rescore(path: Path, spec: RunSpec, *, say: Say, watch: Watch) -> Finis
             if old != suite.suite.version:
                 say(f"{suite.name}: answers to version {old} are judged as version {suite.suite.version}")
         async with Verifiers(_opener(spec, say)) as verifiers:
-            pool = await _ready(verifiers, loaded) if _needs_sandbox(loaded) else None
+            pool = await _ready(verifiers, loaded) if _needs_sandbox(loaded, asking=False) else None
             line = Pipeline(planned, store, verifiers, pool, width=_width(spec), watcher=watch(planned))
             scores, judgements = await line.rescore()
             entry: dict[str, Any] = {
@@ -188,9 +188,11 @@ async def _ready(verifiers: Verifiers, loaded: Loaded) -> Any:
         raise PrerequisiteMissing(f"the sandbox did not start ({error})", "see `mellum-eval sandbox status`") from error
 
 
-def _needs_sandbox(loaded: Loaded) -> bool:
+def _needs_sandbox(loaded: Loaded, *, asking: bool) -> bool:
     return any(
-        computes_checks(suite) or any(problem.check.kind in NEEDS_SANDBOX for problem in problems)
+        computes_checks(suite)
+        or (asking and suite.converses())
+        or any(problem.check.kind in NEEDS_SANDBOX for problem in problems)
         for suite, problems in loaded
     )
 

@@ -8,14 +8,15 @@ next one starts, so a run may be killed at any moment; what is in flight then is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any, Protocol
+from typing import Protocol
 
-from mellum_eval.backends.base import Backend, Completion, Failure, Request
+from mellum_eval.asking import Asking
+from mellum_eval.backends.base import Backend, Request
 from mellum_eval.errors import PrerequisiteMissing
 from mellum_eval.longest_first import LongestFirst
-from mellum_eval.plan import PlannedSuite, prompt_record, seed_of
+from mellum_eval.plan import PlannedSuite
 from mellum_eval.records import Generation, Judgement, Scores
 from mellum_eval.scoring import score_run
 from mellum_eval.store import RunStore, Slot
@@ -160,35 +161,21 @@ class Pipeline:
             for generation in self._store.generations():
                 if (generation.key, generation.sample) in unjudged:
                     await queue.put(generation)
-        for ranked in (False, True):
-            requests = self._requests(answered, ranked=ranked)
-            stream = backend.loglikelihood(requests) if ranked else backend.generate(requests)
-            try:
-                async for request, reply in stream:
-                    generation = _record(request, reply)
-                    self._store.add_generation(generation)
-                    if isinstance(reply, Completion):
-                        self._usage[generation.key, generation.sample] = _usage(generation)
-                    self._watcher.generated(generation.suite, generation)
-                    await queue.put(generation)
-            finally:
-                await stream.aclose()
-        await queue.put(None)
 
-    async def _requests(self, answered: set[Slot], *, ranked: bool) -> AsyncIterator[Request]:
-        for planned in self._planned:
-            for question, sample in planned.slots():
-                if (question.key, sample) in answered or bool(question.prompt.choices) is not ranked:
-                    continue
-                yield Request(
-                    key=question.key,
-                    suite=planned.name,
-                    problem=question.problem.id,
-                    sample=sample,
-                    prompt=question.prompt,
-                    sampling=replace(planned.sampling, seed=seed_of(planned.sampling, question.problem.id, sample)),
-                    gold=question.problem.gold,
-                )
+        async def keep(generation: Generation) -> None:
+            self._store.add_generation(generation)
+            if generation.finish != "error":
+                self._usage[generation.key, generation.sample] = _usage(generation)
+            self._watcher.generated(generation.suite, generation)
+            await queue.put(generation)
+
+        async def checked(request: Request) -> Problem:
+            return (await self._checked[self._suites[request.suite].suite.full_name])[request.problem]
+
+        for ranked in (False, True):
+            asking = Asking(self._planned, answered, sandbox=self._sandbox, checked=checked, keep=keep)
+            await asking.ask(backend, ranked=ranked)
+        await queue.put(None)
 
     # -- judging --------------------------------------------------------------------------------------------------
 
@@ -219,7 +206,9 @@ class Pipeline:
 
     async def _verdict(self, suite: Suite, problem: Problem, generation: Generation) -> Verdict:
         try:
-            answer = suite.answer(problem, generation.text, generation.tool_calls)
+            answer = generation.answer  # what a conversation ended with
+            if answer is None:
+                answer = suite.answer(problem, generation.text, generation.tool_calls)
         except Exception as error:
             # A suite's own defect must not end the run, and must not be the model's zero either.
             return infra_error(f"{suite.full_name}: answer() raised {type(error).__name__}: {error}")
@@ -267,28 +256,6 @@ def computes_checks(suite: Suite) -> bool:
     return type(suite).prepare is not Suite.prepare
 
 
-def _record(request: Request, reply: Completion | Failure) -> Generation:
-    common: dict[str, Any] = {
-        "key": request.key,
-        "suite": request.suite,
-        "problem": request.problem,
-        "sample": request.sample,
-        "prompt": prompt_record(request.prompt),
-    }
-    if isinstance(reply, Failure):
-        return Generation(**common, text="", finish="error", error=reply.message)
-    return Generation(
-        **common,
-        text=reply.text,
-        reasoning=reply.reasoning,
-        tool_calls=[dict(call) for call in reply.tool_calls],
-        finish=reply.finish,
-        tokens=dict(reply.tokens),
-        latency_s=round(reply.latency_s, 6),
-        loglikelihoods=list(reply.loglikelihoods),
-    )
-
-
 def _judgement(generation: Generation, problem: Problem, verdict: Verdict) -> Judgement:
     fields = asdict(replace(verdict, parts=dict(verdict.parts), evidence=dict(verdict.evidence)))
     fields["outcome"] = str(verdict.outcome)
@@ -303,7 +270,8 @@ def _judgement(generation: Generation, problem: Problem, verdict: Verdict) -> Ju
 
 
 def _usage(generation: Generation) -> dict[str, int]:
-    return {**generation.tokens, "truncated": int(generation.finish == "length")}
+    ends = [turn.finish for turn in generation.turns] or [generation.finish]
+    return {**generation.tokens, "truncated": int("length" in ends)}
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

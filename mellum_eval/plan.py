@@ -117,9 +117,10 @@ def evenly(problems: Any, limit: int | None) -> list[Problem]:
     return [problems[index * count // limit] for index in range(limit)]
 
 
-def seed_of(sampling: Sampling, problem: str, sample: int) -> int:
-    """The seed that one sample of one problem is drawn with: in [0, 2**31), the same wherever it is drawn."""
-    digest = hashlib.sha256(f"{sampling.seed}\0{problem}\0{sample}".encode()).digest()
+def seed_of(sampling: Sampling, problem: str, sample: int, turn: int = 0) -> int:
+    """The seed that one turn of a sample is drawn with: in [0, 2**31), the same wherever it is drawn."""
+    later = f"\0{turn}" if turn else ""
+    digest = hashlib.sha256(f"{sampling.seed}\0{problem}\0{sample}{later}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1
 
 
@@ -129,14 +130,15 @@ def prompt_record(prompt: Prompt) -> dict[str, Any]:
     if prompt.text is not None:
         record["text"] = prompt.text
     if prompt.messages:
-        record["messages"] = [_message(message) for message in prompt.messages]
+        record["messages"] = [message_record(message) for message in prompt.messages]
     for name in ("tools", "stop", "choices"):
         if getattr(prompt, name):
             record[name] = list(getattr(prompt, name))
     return record
 
 
-def _message(message: Message) -> dict[str, Any]:
+def message_record(message: Message) -> dict[str, Any]:
+    """A chat turn as it is stored and hashed."""
     record: dict[str, Any] = {"role": message.role, "content": message.content}
     return record | {"tool_calls": [dict(call) for call in message.tool_calls]} if message.tool_calls else record
 

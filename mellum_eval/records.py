@@ -53,8 +53,24 @@ class Manifest(_Record):
     """When, with which versions and in which sandbox the verdicts were made anew, oldest first."""
 
 
+class Turn(_Record):
+    """One turn of the model's in a conversation, and what was said to it then."""
+
+    text: str
+    """Raw completion, reasoning included."""
+    reasoning: str | None = None
+    tool_calls: list[dict[str, Any]] = Field(default_factory=list)
+    finish: str
+    tokens: dict[str, int] = Field(default_factory=dict)
+    latency_s: float = 0.0
+    messages: list[dict[str, Any]] = Field(default_factory=list)
+    """What the conversation answered: tool results, or what the user said next; none after the last turn."""
+    tools: list[dict[str, Any]] | None = None
+    """The functions offered from then on, where they changed."""
+
+
 class Generation(_Record):
-    """One completion."""
+    """One completion, or one conversation: then text, calls and finish are its last turn's, counts are of all turns."""
 
     key: str
     """Content hash of suite, problem and rendered prompt: what resume goes by."""
@@ -75,6 +91,10 @@ class Generation(_Record):
     latency_s: float = 0.0
     loglikelihoods: list[float] = Field(default_factory=list)
     """Of each of the prompt's `choices`, where they were ranked instead of generating."""
+    turns: list[Turn] = Field(default_factory=list)
+    """The model's turns, where the problem is a conversation."""
+    answer: str | list[dict[str, Any]] | None = None
+    """What a conversation ended with: this is judged, and judged again by `rescore`."""
     error: str | None = None
     """Why there is no completion (then `finish` is `error`)."""
 

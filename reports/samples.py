@@ -9,12 +9,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from mellum_eval.records import Generation, Judgement
+from mellum_eval.records import Generation, Judgement, Turn
 from mellum_eval.store import RunStore, Slot
 from reports.text import clip, script_json
 
 _FIELD = 3000
 """Characters of one text at most."""
+MOST_TURNS = 40
 RankedSample: TypeAlias = tuple[int, dict[str, Any]]
 """Rank within its suite, and the sample; `run` is not in it yet."""
 Samples: TypeAlias = Sequence[tuple[str, Sequence[RankedSample]]]
@@ -59,10 +60,6 @@ def fitting(runs: Samples, room: int) -> tuple[list[dict[str, Any]], int]:
 
 def sample_data(generation: Generation, judgement: Judgement, limit: int = _FIELD) -> dict[str, Any]:
     """An answer and its verdict as JSON data, every text cut to `limit` characters."""
-    body = generation.text
-    if generation.reasoning:
-        # The reasoning is shown folded beside it; an unclosed one is all there is.
-        body = body.rpartition("</think>")[2] if "</think>" in body else body.replace(generation.reasoning, "", 1)
     return {
         "suite": judgement.suite,
         "problem": judgement.problem,
@@ -74,14 +71,38 @@ def sample_data(generation: Generation, judgement: Judgement, limit: int = _FIEL
         "prompt": _turns(generation.prompt, limit),
         "tools": clip(_pretty(generation.prompt["tools"]), limit) if generation.prompt.get("tools") else "",
         "reasoning": clip(generation.reasoning or "", limit),
-        "text": clip(body.strip("\n"), limit),
+        "turns": _dialogue(generation, limit),
+        "text": clip(_body(generation), limit),
         "calls": clip(_pretty(generation.tool_calls), limit) if generation.tool_calls else "",
+        "judged": "" if generation.answer is None else clip("\n".join(_texts(generation.answer)), limit),
         "finish": generation.finish if not generation.error else f"{generation.finish}: {clip(generation.error, 300)}",
         "tokens": {name: count for name, count in sorted(generation.tokens.items())},
         "evidence": clip(_pretty(judgement.evidence), limit) if judgement.evidence else "",
         "parts": dict(sorted(judgement.parts.items())),
         "sandbox": f"{judgement.engine}, {judgement.isolation}",
     }
+
+
+def _body(said: Generation | Turn) -> str:
+    """What was said beside the reasoning, which is shown folded; an unclosed one is all there is."""
+    body = said.text
+    if said.reasoning:
+        body = body.rpartition("</think>")[2] if "</think>" in body else body.replace(said.reasoning, "", 1)
+    return body.strip("\n")
+
+
+def _dialogue(generation: Generation, limit: int) -> list[dict[str, str]]:
+    """What model and conversation said to each other before the model's last turn; of a long one not the middle."""
+    shown: list[dict[str, str]] = []
+    for number, turn in enumerate(generation.turns):
+        if number + 1 < len(generation.turns) or generation.error:
+            text = "\n".join(filter(None, (_body(turn), *_texts(turn.tool_calls))))
+            shown.append({"role": "model", "text": clip(text, limit)})
+        shown += _turns({"messages": turn.messages}, limit) if turn.messages else []
+    if len(shown) > MOST_TURNS:
+        half, left = MOST_TURNS // 2, len(shown) - MOST_TURNS
+        shown[half:-half] = [{"role": "note", "text": f"({left} turns are not shown)"}]
+    return shown
 
 
 def _turns(prompt: Mapping[str, Any], limit: int) -> list[dict[str, str]]:

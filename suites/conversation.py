@@ -8,12 +8,13 @@ can be judged again without a model.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
 from sandboxes.check import Answer
-from suites.problem import Message
+from suites.problem import Message, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +73,33 @@ class Conversation(Protocol):
     async def aclose(self) -> None:
         """Let go of what the conversation holds, wherever it stands."""
         ...
+
+
+def grown(prompt: Prompt, turn: ModelTurn, step: GoOn) -> Prompt:
+    """The prompt of the model's next turn: what it said, without its reasoning, and what was said to it then.
+
+    Text that cannot be encoded and calls whose arguments are no object are made harmless here: a server would refuse
+    the whole request for them, and the sample would be nobody's fault.
+    """
+    tools = prompt.tools if step.tools is None else step.tools
+    if prompt.messages:
+        calls = tuple(_sendable(call) for call in turn.tool_calls)
+        said = Message("assistant", _encodable(turn.text), calls)
+        heard = tuple(replace(message, content=_encodable(message.content)) for message in step.messages)
+        return replace(prompt, messages=(*prompt.messages, said, *heard), tools=tools)
+    text = "\n\n".join([f"{prompt.text or ''}{turn.text}", *(message.content for message in step.messages), ""])
+    return replace(prompt, text=_encodable(text), tools=tools)
+
+
+def _sendable(call: Mapping[str, Any]) -> dict[str, Any]:
+    arguments = call.get("arguments")
+    try:
+        arguments = json.loads(_encodable(json.dumps(arguments, ensure_ascii=False, allow_nan=False)))
+    except (TypeError, ValueError, RecursionError):
+        arguments = {}
+    name = _encodable(str(call.get("name") or "unnamed"))
+    return {"name": name, "arguments": arguments if isinstance(arguments, dict) else {}}
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")

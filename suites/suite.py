@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from sandboxes.check import Answer
 from sandboxes.sandbox import Sandbox
-from suites.conversation import Conversation
+from suites.conversation import Conversation, ModelTurn
 from suites.problem import Message, Problem, Prompt
 from suites.sampling import Sampling
 from suites.sources import DataSource
@@ -98,3 +98,12 @@ class Suite(ABC):
             sandbox: Where what the model writes may be run; None only where none is open.
         """
         return None
+
+    def script(self, problem: Problem, text: str) -> Sequence[ModelTurn]:
+        """The turns that play a gold or a known wrong answer; those after the last are empty."""
+        return (ModelTurn(text),)
+
+    @classmethod
+    def converses(cls) -> bool:
+        """Whether its problems may be conversations."""
+        return cls.converse is not Suite.converse

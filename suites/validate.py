@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from sandboxes.check import Answer, Check
 from sandboxes.sandbox import Sandbox
 from sandboxes.verdict import Verdict
+from suites.playing import final_answer
 from suites.problem import Problem
 from suites.sources import find
 from suites.suite import Suite
@@ -97,7 +98,7 @@ async def validate(
     async def judge(problem: Problem, text: str) -> Verdict:
         nonlocal done
         async with slots:
-            verdict = await verify(problem.check, suite.answer(problem, text))
+            verdict = await verify(problem.check, await final_answer(suite, problem, text, sandbox))
         done += 1
         progress(done, total)
         return verdict

@@ -21,8 +21,10 @@ class Request:
         problem: The problem's id.
         sample: Number of the completion, from 0.
         prompt: What the model sees.
-        sampling: How to draw; `seed` is this sample's own.
-        gold: The right answer, for mock backends only.
+        sampling: How to draw; `seed` is this sample's own, and this turn's.
+        turn: Number of the model's turn in this sample's conversation, from 0.
+        gold: The right answer, or this turn's part of it, for mock backends only.
+        gold_calls: The structured calls of that turn.
     """
 
     key: str
@@ -31,7 +33,9 @@ class Request:
     sample: int
     prompt: Prompt
     sampling: Sampling
+    turn: int = 0
     gold: str | None = None
+    gold_calls: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,9 @@ class Backend(Protocol):
     def generate(self, requests: AsyncIterator[Request]) -> AsyncGenerator[Reply, None]:
         """Complete prompts, in any order. Takes no more requests than it works on: the reader sets the pace.
 
+        A request may be the next turn of a conversation, and come only after the reply to the turn before: whoever
+        waits for one while replies are under way waits for ever (`Incoming` knows how not to).
+
         Raises:
             PrerequisiteMissing: The model went away for good.
         """
@@ -109,6 +116,53 @@ class Backend(Protocol):
         ...
 
 
+class Incoming:
+    """A stream of requests that pauses: what is at hand can be taken without waiting for what is not."""
+
+    def __init__(self, requests: AsyncIterator[Request]) -> None:
+        self._requests = requests
+        self._fetch: asyncio.Task[Request | None] | None = None
+        self.exhausted = False
+
+    def fetch(self) -> asyncio.Task[Request | None]:
+        """The next request on its way, to be awaited beside other things; `take` it when it is done."""
+        if self._fetch is None:
+            self._fetch = asyncio.create_task(_next(self._requests))
+        return self._fetch
+
+    async def take(self) -> Request | None:
+        """The next request, however long it takes; None once there are no more."""
+        if self.exhausted:
+            return None
+        request = await self.fetch()
+        self._fetch = None
+        self.exhausted = request is None
+        return request
+
+    async def at_hand(self, patience_s: float = 0.0) -> Request | None:
+        """The next request if it comes before patience ends, else None."""
+        if self.exhausted:
+            return None
+        fetch = self.fetch()
+        if not fetch.done():
+            await asyncio.sleep(0)  # one that waits for nothing is there after one turn of the event loop
+        if not fetch.done() and patience_s:
+            await asyncio.wait((fetch,), timeout=patience_s)
+        return await self.take() if fetch.done() else None
+
+    def close(self) -> None:
+        """Ask for no more."""
+        if self._fetch is not None:
+            self._fetch.cancel()
+
+
+async def _next(requests: AsyncIterator[Request]) -> Request | None:
+    try:
+        return await anext(requests)
+    except StopAsyncIteration:
+        return None
+
+
 async def concurrently(
     requests: AsyncIterator[Request], limit: int, answer: Callable[[Request], Awaitable[Completion | Failure]]
 ) -> AsyncGenerator[Reply, None]:
@@ -117,22 +171,24 @@ async def concurrently(
     async def one(request: Request) -> Reply:
         return request, await answer(request)
 
+    incoming = Incoming(requests)
     running: set[asyncio.Task[Reply]] = set()
-    exhausted = False
     try:
         while True:
-            while not exhausted and len(running) < limit:
-                try:
-                    running.add(asyncio.create_task(one(await anext(requests))))
-                except StopAsyncIteration:
-                    exhausted = True
-            if not running:
+            while len(running) < limit and (request := await incoming.at_hand()) is not None:
+                running.add(asyncio.create_task(one(request)))
+            wants_more = not incoming.exhausted and len(running) < limit
+            if not running and not wants_more:
                 return
-            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            awaited: set[asyncio.Task[Any]] = {*running, incoming.fetch()} if wants_more else {*running}
+            await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+            done = {task for task in running if task.done()}
+            running -= done
             # What came back is kept even where a neighbour brings bad news.
             for task in sorted(done, key=lambda task: task.exception() is not None):
                 yield task.result()
     finally:
+        incoming.close()
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)

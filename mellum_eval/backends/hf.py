@@ -18,12 +18,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from mellum_eval.backends.base import BackendInfo, Completion, Failure, Reply, Request
+from mellum_eval.backends.base import BackendInfo, Completion, Failure, Incoming, Reply, Request
 from mellum_eval.errors import PrerequisiteMissing, UserError
 from mellum_eval.spec import BackendOptions
 
 BATCHES_AHEAD = 16
 FAILED_BATCHES_TO_GIVE_UP = 3
+PATIENCE_S = 0.05
+"""How long a batch waits for company: the next turns of conversations come one by one, and a batch takes longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,28 +116,32 @@ class HfBackend:
         self, requests: AsyncIterator[Request], work: Callable[[Sequence[_Encoded]], list[Completion]]
     ) -> AsyncGenerator[Reply, None]:
         loop = asyncio.get_running_loop()
-        while window := [request async for request in _take(requests, self._batch_size * BATCHES_AHEAD)]:
-            encoded = await loop.run_in_executor(self._thread, self._encode, window)
-            waiting = list(self._batches(encoded))
-            while waiting:
-                batch = waiting.pop(0)
-                start = time.monotonic()
-                try:
-                    replies = await loop.run_in_executor(self._thread, work, batch)
-                except Exception as error:
-                    if _is_out_of_memory(error) and len(batch) > 1:
-                        # Later batches are as long or longer: all of them get smaller, not only this one.
-                        self._batch_size = (len(batch) + 1) // 2
-                        waiting = [part for one in (batch, *waiting) for part in _chunks(one, self._batch_size)]
+        incoming = Incoming(requests)
+        try:
+            while window := await _window(incoming, self._batch_size * BATCHES_AHEAD):
+                encoded = await loop.run_in_executor(self._thread, self._encode, window)
+                waiting = list(self._batches(encoded))
+                while waiting:
+                    batch = waiting.pop(0)
+                    start = time.monotonic()
+                    try:
+                        replies = await loop.run_in_executor(self._thread, work, batch)
+                    except Exception as error:
+                        if _is_out_of_memory(error) and len(batch) > 1:
+                            # Later batches are as long or longer: all of them get smaller, not only this one.
+                            self._batch_size = (len(batch) + 1) // 2
+                            waiting = [part for one in (batch, *waiting) for part in _chunks(one, self._batch_size)]
+                            continue
+                        self._note_failure(error)
+                        for one in batch:
+                            yield one.request, Failure(f"{type(error).__name__}: {str(error)[:300]}")
                         continue
-                    self._note_failure(error)
-                    for one in batch:
-                        yield one.request, Failure(f"{type(error).__name__}: {str(error)[:300]}")
-                    continue
-                self._succeeded = True
-                elapsed = time.monotonic() - start
-                for one, reply in zip(batch, replies, strict=True):
-                    yield one.request, _with_latency(reply, elapsed)
+                    self._succeeded = True
+                    elapsed = time.monotonic() - start
+                    for one, reply in zip(batch, replies, strict=True):
+                        yield one.request, _with_latency(reply, elapsed)
+        finally:
+            incoming.close()
 
     def _batches(self, encoded: Sequence[_Encoded]) -> Iterator[list[_Encoded]]:
         """Of equal limits and stop strings, similar lengths, longest first: what does not fit in memory fails early."""
@@ -224,12 +230,13 @@ class HfBackend:
         return completions
 
 
-async def _take(requests: AsyncIterator[Request], count: int) -> AsyncIterator[Request]:
-    for _ in range(count):
-        try:
-            yield await anext(requests)
-        except StopAsyncIteration:
-            return
+async def _window(incoming: Incoming, count: int) -> list[Request]:
+    """At most `count` requests: the next one, and what comes with it and soon after; empty at the end."""
+    first = await incoming.take()
+    window = [] if first is None else [first]
+    while window and len(window) < count and (request := await incoming.at_hand(PATIENCE_S)) is not None:
+        window.append(request)
+    return window
 
 
 def _chunks(items: Sequence[_Encoded], size: int) -> Iterator[list[_Encoded]]:

@@ -1,7 +1,8 @@
 """Models that are none: they answer with the suites' own gold answers, to try everything else.
 
 `mock:gold` answers right, `mock:empty` with nothing, `mock:mixed` right for a fixed share of the problems, by a hash of
-the problem's id: the same problems on every machine. Settings follow commas: `mock:mixed,share=0.3,latency=0.05`.
+the problem's id: the same problems on every machine. Of a conversation they play the suite's script, turn by turn.
+Settings follow commas: `mock:mixed,share=0.3,latency=0.05`.
 """
 
 from __future__ import annotations
@@ -60,8 +61,15 @@ class MockBackend:
     async def _answer(self, request: Request) -> Completion:
         if self._latency:
             await asyncio.sleep(self._latency)
-        text = request.gold if request.gold is not None and self._knows(request) else ""
-        return Completion(text, tokens={"prompt": 0, "completion": len(text.split())})
+        if not self._knows(request):
+            return Completion("", tokens={"prompt": 0, "completion": 0})
+        text, calls = request.gold or "", request.gold_calls
+        return Completion(
+            text,
+            tool_calls=calls,
+            finish="tool_calls" if calls else "stop",
+            tokens={"prompt": 0, "completion": len(text.split())},
+        )
 
     def _knows(self, request: Request) -> bool:
         digest = hashlib.sha256(f"{request.problem}\0{request.sample}".encode()).digest()

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from mellum_eval.backends.base import BackendInfo, Completion, Failure, Reply, Request, best_choice
+from mellum_eval.backends.base import BackendInfo, Completion, Failure, Incoming, Reply, Request, best_choice
 from mellum_eval.backends.hf_ranking import shared_prefix
 from mellum_eval.errors import UserError
 from suites.problem import Prompt
@@ -105,26 +105,20 @@ class NativeBackend:
         loop = asyncio.get_running_loop()
         engine = self._model.engine()
         running: dict[int, tuple[Request, int, float]] = {}
-        fetch: asyncio.Task[Request | None] | None = None
-        exhausted = False
+        incoming = Incoming(requests)
         failures = 0
         try:
             while True:
-                while not exhausted and len(running) < self._in_flight:
-                    fetch = fetch or asyncio.create_task(_next(requests))
-                    if engine.busy and not fetch.done():
-                        await asyncio.sleep(0)  # a request at hand is taken; one that is not holds no token up
-                        if not fetch.done():
-                            break
-                    request, fetch = await fetch, None
+                while len(running) < self._in_flight:
+                    # A request at hand is taken; one that is not holds no token up.
+                    request = await (incoming.at_hand() if engine.busy else incoming.take())
                     if request is None:
-                        exhausted = True
                         break
                     reply = await loop.run_in_executor(self._thread, self._submit, engine, running, request)
                     if reply is not None:
                         yield request, reply
                 if not engine.busy:
-                    if exhausted:
+                    if incoming.exhausted:
                         return
                     continue
                 try:
@@ -151,8 +145,7 @@ class NativeBackend:
                         ),
                     )
         finally:
-            if fetch is not None:
-                fetch.cancel()
+            incoming.close()
 
     def _submit(
         self, engine: NativeEngine, running: dict[int, tuple[Request, int, float]], request: Request
@@ -172,9 +165,10 @@ class NativeBackend:
     async def loglikelihood(self, requests: AsyncIterator[Request]) -> AsyncGenerator[Reply, None]:
         """Rank the prompts' choices."""
         loop = asyncio.get_running_loop()
+        incoming = Incoming(requests)
         while True:
             window: list[Request] = []
-            while len(window) < RANKED_AT_ONCE and (request := await _next(requests)) is not None:
+            while len(window) < RANKED_AT_ONCE and (request := await incoming.take()) is not None:
                 window.append(request)
             if not window:
                 return
@@ -212,13 +206,6 @@ class NativeBackend:
     async def aclose(self) -> None:
         """Let the step that is running end."""
         await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)
-
-
-async def _next(requests: AsyncIterator[Request]) -> Request | None:
-    try:
-        return await anext(requests)
-    except StopAsyncIteration:
-        return None
 
 
 def messages_of(prompt: Prompt) -> list[Mapping[str, Any]]:

@@ -45,13 +45,18 @@ def body(model: str, request: Request, *, chat: bool, extra: Mapping[str, Any]) 
 
 
 def messages(turns: Sequence[Message]) -> list[dict[str, Any]]:
-    """Turns in the wire's form; tool results answer the calls before them, in order."""
+    """Turns in the wire's form; tool results answer the calls just before them, in order.
+
+    A result that answers no structured call (the model wrote its call as text) is said as a user's turn, in the form
+    that chat templates give to results: servers refuse a tool's turn without the id of a call.
+    """
     sent: list[dict[str, Any]] = []
     open_calls: list[str] = []
     for number, turn in enumerate(turns):
         message: dict[str, Any] = {"role": turn.role, "content": turn.content}
         if turn.tool_calls:
             calls = []
+            open_calls.clear()
             for index, call in enumerate(turn.tool_calls):
                 identifier = f"call_{number}_{index}"
                 open_calls.append(identifier)
@@ -59,8 +64,11 @@ def messages(turns: Sequence[Message]) -> list[dict[str, Any]]:
                 function = {"name": str(call.get("name", "")), "arguments": arguments}
                 calls.append({"id": identifier, "type": "function", "function": function})
             message["tool_calls"] = calls
-        if turn.role == "tool" and open_calls:
-            message["tool_call_id"] = open_calls.pop(0)
+        if turn.role == "tool":
+            if open_calls:
+                message["tool_call_id"] = open_calls.pop(0)
+            else:
+                message = {"role": "user", "content": f"<tool_response>\n{turn.content}\n</tool_response>"}
         sent.append(message)
     return sent
 

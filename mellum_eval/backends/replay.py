@@ -53,12 +53,15 @@ class ReplayBackend:
             return Failure("the replayed run has no such completion (another prompt, sampling, limit or suite version)")
         if found.finish == "error":
             return Failure(found.error or "the replayed run has an error here")
+        if request.turn and request.turn >= len(found.turns):
+            return Failure(f"the replayed conversation ended before turn {request.turn + 1}")
+        said = found.turns[request.turn] if found.turns else found
         return Completion(
-            text=found.text,
-            reasoning=found.reasoning,
-            tool_calls=found.tool_calls,
-            finish=found.finish,
-            tokens=found.tokens,
-            latency_s=found.latency_s,
+            text=said.text,
+            reasoning=said.reasoning,
+            tool_calls=said.tool_calls,
+            finish=said.finish,
+            tokens=said.tokens,
+            latency_s=said.latency_s,
             loglikelihoods=found.loglikelihoods,
         )

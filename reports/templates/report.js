@@ -66,9 +66,11 @@
   const fill = (body, s) => {
     for (const turn of s.prompt) block(body, turn.role === "text" ? "Prompt" : `Prompt: ${turn.role}`, turn.text);
     block(body, "Tools offered", s.tools, true);
+    for (const turn of s.turns) block(body, `Conversation: ${turn.role}`, turn.text);
     block(body, "Reasoning", s.reasoning, true);
     block(body, "Answer", s.text || (s.calls ? "" : "(empty)"));
     block(body, "Tool calls", s.calls);
+    block(body, "What was judged", s.judged, true);
     const facts = [["Verdict", s.message || s.outcome], ["Score", s.score === null ? "none, could not be judged" : String(Math.round(s.score * 1e4) / 1e4)], ["Tests passed", s.tests],
       ["Parts", Object.entries(s.parts).map(([k, v]) => `${k} ${v}`).join(", ")], ["Finished by", s.finish],
       ["Tokens", Object.entries(s.tokens).map(([k, v]) => `${k} ${v}`).join(", ")], ["Sandbox", s.sandbox], ["Sample", String(s.sample)]];

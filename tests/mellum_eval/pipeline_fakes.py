@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Any
 
 import pytest
 
+from mellum_eval.backends.base import Backend, Completion, Request
 from mellum_eval.records import Manifest
 from sandboxes.check import Answer, Check, ExactCheck
 from sandboxes.sandbox import Sandbox
@@ -93,3 +94,30 @@ def fake_suites(monkeypatch: pytest.MonkeyPatch) -> None:
 def manifest(**kwargs: Any) -> Manifest:
     fields: dict[str, Any] = {"command": [], "spec": {}, "model": {}, "suites": [], "seeds": {}, "sandbox": {}}
     return Manifest(**{**fields, "created": "2026-01-01T00:00:00Z", "versions": {}, "host": {}, **kwargs})
+
+
+async def follow_on(backend: Backend, request: Callable[[int], Request]) -> None:
+    """Hold a conversation of three turns and a half with a backend that may not wait for a request that never comes."""
+    due: asyncio.Queue[int | None] = asyncio.Queue()
+    for number in range(3):
+        due.put_nowait(number)
+
+    async def given() -> AsyncIterator[Request]:
+        while (number := await due.get()) is not None:
+            yield request(number)
+
+    answered = 0
+
+    async def converse() -> None:
+        nonlocal answered
+        async for _, reply in backend.generate(given()):
+            assert isinstance(reply, Completion), reply
+            answered += 1
+            if answered < 8:
+                asyncio.get_running_loop().call_later(0.01, due.put_nowait, answered + 2)
+            if answered == 10:
+                due.put_nowait(None)
+
+    await asyncio.wait_for(converse(), 60)
+    await backend.aclose()
+    assert answered == 10

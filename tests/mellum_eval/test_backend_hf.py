@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from pipeline_fakes import follow_on
 from tiny_hf import save_tiny
 
 from mellum_eval.backends.base import Completion, Failure, Request
@@ -257,3 +258,7 @@ def test_a_model_that_is_not_there_is_said_so(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(PrerequisiteMissing, match="hf:nobody/nothing is not on this machine"):
         HfBackend.load("nobody/nothing", BackendOptions())
+
+
+async def test_a_request_may_follow_on_a_reply(checkpoint: Path) -> None:
+    await follow_on(load(checkpoint), chat)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pipeline_fakes import follow_on
 
 from mellum_eval.backends.base import Completion, Failure, Request
 from mellum_eval.backends.registry import open_backend
@@ -202,3 +203,8 @@ async def test_a_step_that_fails_costs_its_requests_and_failing_for_ever_ends() 
     model.broken = 100
     with pytest.raises(UserError, match="fails at every step"):
         [reply async for _, reply in NativeBackend(model, batch_size=2).generate(given())]
+
+
+async def test_a_request_may_follow_on_a_reply(checkpoint: Path) -> None:
+    backend = await open_backend(f"native:{checkpoint}", BackendOptions(batch_size=4))
+    await follow_on(backend, lambda number: request(number, "what", chat=True))

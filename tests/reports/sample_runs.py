@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mellum_eval.records import Generation, Judgement, Manifest, Metric, Scores, SuiteRecord, SuiteScores
+from mellum_eval.records import Generation, Judgement, Manifest, Metric, Scores, SuiteRecord, SuiteScores, Turn
 from mellum_eval.statistics import mean_interval
 from mellum_eval.store import RunStore
 
@@ -173,6 +173,10 @@ def hostile_run(path: Path, passed: int = 1) -> Path:
                 tool_calls=[{"name": bad, "arguments": {bad: bad}}],
                 finish=plain,
                 tokens={plain: 7},
+                turns=[
+                    Turn(text=plain, finish=plain, tool_calls=[{bad: bad}], messages=[{"role": bad, "content": bad}])
+                ],
+                answer=[{bad: bad}],
                 error=plain,
             )
         )

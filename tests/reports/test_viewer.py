@@ -8,6 +8,8 @@ import pytest
 from sample_runs import HOSTILE, MakeRun, hostile_run
 from starlette.testclient import TestClient
 
+from mellum_eval.records import Turn
+from mellum_eval.store import RunStore
 from reports.gather import gather
 from reports.index import Question, SampleIndex
 from reports.viewer import viewer
@@ -62,6 +64,26 @@ def test_one_answer_is_shown_whole(index: SampleIndex) -> None:
         assert "Add 17." in page
         assert browser.get("/sample/99999999").status_code == 404
         assert browser.get("/sample/-1").status_code == 404
+
+
+def test_a_conversation_is_shown_turn_by_turn(make_run: MakeRun) -> None:
+    path = make_run("org/a", suites=["gsm8k"])
+    with RunStore.resume(path) as store:
+        first = next(store.generations())
+        calls = [{"name": "read_file", "arguments": {"path": "a.py"}}]
+        heard = [{"role": "tool", "content": "x = 1 # the file"}]
+        turns = [
+            Turn(text="<think>\nwhere\n</think>\n\nLooking.", finish="stop", tool_calls=calls, messages=heard),
+            *(Turn(text=f"turn {number}.", finish="stop") for number in range(100)),
+            Turn(text="Done.", finish="stop"),
+        ]
+        store.add_generation(first.model_copy(update={"turns": turns, "text": "Done.", "answer": "the patch"}))
+    index = SampleIndex(gather([path]).runs)
+    with client(index) as browser:
+        page = browser.get("/sample/0").text
+    places = [page.find(text) for text in ("Looking.", "read_file", "x = 1 # the file", "turn 3.", "turn 97.", "Done.")]
+    assert places == sorted(places) and places[0] > 0
+    assert "turn 50." not in page and "turns are not shown" in page and "the patch" in page
 
 
 def test_what_a_model_wrote_is_only_text(tmp_path: Path) -> None:

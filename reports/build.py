@@ -30,11 +30,13 @@ class ReportPaths:
         written: The files, in the order of the formats.
         notices: What was wrong with the input or is not complete, one line each; also in the files.
         partial: Whether anything that was asked for is missing.
+        tracked: Where the runs went in experiment trackers.
     """
 
     written: tuple[Path, ...]
     notices: tuple[Notice, ...]
     partial: bool
+    tracked: tuple[str, ...] = ()
 
     def of(self, kind: str) -> Path | None:
         """The report's file of one of `FORMATS`, None where it was not asked for."""
@@ -48,6 +50,7 @@ def build_report(
     out: Path,
     formats: Sequence[str] = FORMATS,
     workers: int = 1,
+    trackers: Sequence[str] = (),
 ) -> ReportPaths:
     """Write a report on runs, with published baselines beside them or, without runs, alone.
 
@@ -60,9 +63,11 @@ def build_report(
         out: Directory for the files, made if it is not there.
         formats: Some of `FORMATS` and `MORE_FORMATS`.
         workers: Processes to read with, see `reports.gather.gather`.
+        trackers: Experiment trackers that get the runs' scores too, see `reports.tracking.track`.
 
     Raises:
-        UserError: An unknown baseline or format; `out` cannot be written; or there is nothing at all to report.
+        UserError: An unknown baseline, format or tracker; `out` cannot be written; or nothing at all to report.
+        PrerequisiteMissing: A tracker's package is not installed.
     """
     known = (*FORMATS, *MORE_FORMATS)
     unknown = [name for name in formats if name not in known]
@@ -78,7 +83,12 @@ def build_report(
     board = make_board(found.runs, published, notices)
     contents = {name: text for kind in known if kind in formats for name, text in _render(kind, board, found.samples)}
     written = tuple(write(out, name, text) for name, text in contents.items())
-    return ReportPaths(written, tuple(notices), board.partial)
+    tracked: list[str] = []
+    for target in trackers:
+        from reports.tracking import track
+
+        tracked += track(board.rows, target)
+    return ReportPaths(written, tuple(notices), board.partial, tuple(tracked))
 
 
 def _render(kind: str, board: Board, samples: Samples) -> Iterator[tuple[str, str]]:

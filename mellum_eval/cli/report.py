@@ -32,6 +32,10 @@ def report(
         list[str] | None,
         typer.Option("--format", metavar="FORMAT", help="html, md, csv, json, tex: these unless given; card, lm-eval."),
     ] = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TRACKER", help="Send scores there too: wandb:PROJECT, tensorboard:DIR."),
+    ] = None,
     serve: Annotated[
         bool, typer.Option("--serve", help="Then show every answer, searchable, in a browser on this machine.")
     ] = False,
@@ -54,12 +58,17 @@ def report(
             paths.append(Path(given))
     where = out if out is not None else paths[0] / "report" if len(paths) == 1 else Path("mellum-report")
     made = build_report(
-        paths, baselines=names, out=where, formats=_split(formats) or FORMATS, workers=len(os.sched_getaffinity(0))
+        paths,
+        baselines=names,
+        out=where,
+        formats=_split(formats) or FORMATS,
+        workers=len(os.sched_getaffinity(0)),
+        trackers=track or (),
     )
     for notice in made.notices:
         typer.echo(f"mellum-eval: {one_line(notice.text)}", err=True)
-    for path in made.written:
-        typer.echo(one_line(str(path)))
+    for place in (*made.written, *made.tracked):
+        typer.echo(one_line(str(place)))
     if serve:
         _serve(paths, made.of("html"), port)
     if any(notice.bad for notice in made.notices):

@@ -54,10 +54,14 @@ class Finished:
 
 def default_out(model: str, root: Path = Path("runs")) -> Path:
     """`runs/<UTC time>-<model>`, a name that is not taken."""
-    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", model.partition("@http")[0]).strip("-.")[-60:] or "model"
-    stem = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug}"
+    stem = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug(model)}"
     names = (stem if number == 1 else f"{stem}-{number}" for number in range(1, 10_000))
     return next(root / name for name in names if not (root / name).exists())
+
+
+def slug(model: str) -> str:
+    """A model's name as part of a file name, without its address."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", model.partition("@http")[0]).strip("-.")[-60:] or "model"
 
 
 async def run(spec: RunSpec, out: Path, *, resume: bool, say: Say, watch: Watch) -> Finished:
@@ -79,7 +83,7 @@ async def run(spec: RunSpec, out: Path, *, resume: bool, say: Say, watch: Watch)
         spec = merged_spec(begun, spec)
     else:
         begun = None
-        spec = _with_defaults(spec)
+        spec = with_defaults(spec)
     check_scheme(spec.model or DEFAULT_MODEL)
     absent = [path for path in (out, *out.parents) if not path.exists()]
     if begun is None:
@@ -154,7 +158,8 @@ def identity(backend: Backend) -> dict[str, Any]:
     return {**backend.info.identity, "chat": backend.info.chat}
 
 
-def _with_defaults(spec: RunSpec) -> RunSpec:
+def with_defaults(spec: RunSpec) -> RunSpec:
+    """The spec with model and suites filled in: the defaults, or those of the run that is replayed."""
     if spec.model is not None and spec.model.startswith("replay:"):
         # A replay asks what its run asked, unless told otherwise.
         replayed = RunStore.open(Path(spec.model.removeprefix("replay:"))).manifest.spec

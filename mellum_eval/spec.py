@@ -94,7 +94,21 @@ def make_spec(flags: Mapping[str, Any], config: Path | None = None) -> RunSpec:
     Raises:
         UserError: Names the file and the key, or the flag, and what is wrong with it.
     """
-    given: dict[str, Any] = _read(config) if config is not None else {}
+    return spec_of(read_config(config) if config is not None else {}, flags, str(config))
+
+
+def spec_of(values: Mapping[str, Any], flags: Mapping[str, Any], where: str) -> RunSpec:
+    """The spec of a mapping, such as one model of a campaign; flags win.
+
+    Args:
+        values: By field name, as a configuration file has them.
+        flags: As `make_spec`.
+        where: Names the mapping in an error: the file, or the file and the place in it.
+
+    Raises:
+        UserError: As `make_spec`.
+    """
+    given = dict(values)
     from_flags = {name: value for name, value in flags.items() if value is not None and value != ()}
     for name, value in from_flags.items():
         head, _, field = name.partition(".")
@@ -106,10 +120,10 @@ def make_spec(flags: Mapping[str, Any], config: Path | None = None) -> RunSpec:
     try:
         return RunSpec.model_validate(given)
     except ValidationError as error:
-        raise UserError(_explain(error, from_flags, config)) from None
+        raise UserError(_explain(error, from_flags, where)) from None
 
 
-def _explain(error: ValidationError, flags: Mapping[str, Any], config: Path | None) -> str:
+def _explain(error: ValidationError, flags: Mapping[str, Any], where: str) -> str:
     first = error.errors()[0]
     loc = [str(part) for part in first["loc"]]
     key = ".".join(loc)
@@ -123,7 +137,7 @@ def _explain(error: ValidationError, flags: Mapping[str, Any], config: Path | No
     by_flag = next((name for name in flags if key == name or key.startswith(f"{name}.")), None)
     if by_flag is not None:
         return f"--{by_flag.rpartition('.')[2].replace('_', '-')}: {message}"
-    return f"{config}: {key}: {message}"
+    return f"{where}: {key}: {message}"
 
 
 class _Loader:
@@ -152,7 +166,12 @@ class _Loader:
         return yaml.load(text, Loader=Loader)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
+    """A configuration file as it stands.
+
+    Raises:
+        UserError: It cannot be read, or is no YAML mapping; names the line.
+    """
     import yaml
 
     try:

@@ -34,7 +34,8 @@ def run(
         typer.Option("--suite", "-s", metavar="NAME[:VARIANT]", help="Suite or group, repeatable. [default: quick]"),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="YAML with the same names; flags win over it.")
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="YAML with the same names, or of a campaign; flags win over it."),
     ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", help="Problems a suite at most, evenly spread over it.")
@@ -56,6 +57,9 @@ def run(
         Path | None, typer.Option("--out", metavar="DIR", help="Run directory. [default: runs/TIME-MODEL]")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would take, in samples, tokens, time and money; ask nothing.")
+    ] = False,
     sandbox: Sandbox = None,
     runtime: Runtime = None,
     workers: Workers = None,
@@ -96,7 +100,9 @@ def run(
     ] = None,
 ) -> None:
     """Evaluate a model on suites and write a run directory and a report."""
-    from mellum_eval.spec import make_spec
+    from mellum_eval.campaign import Member, is_campaign, read_campaign
+    from mellum_eval.launch import DEFAULT_MODEL, default_out
+    from mellum_eval.spec import make_spec, read_config
 
     named, drawn = _names_and_numbers(model, more or [], temperature or [])
     flags: dict[str, Any] = {
@@ -127,7 +133,19 @@ def run(
         "backend.extra_body": _json("--extra-body", extra_body),
         "backend.chat_template_kwargs": _json("--chat-template-kwargs", chat_template_kwargs),
     }
-    _run(make_spec(flags, config), out, resume)
+    if config is not None and is_campaign(read_config(config)):
+        from mellum_eval.cli.campaign import run_campaign
+
+        root = out or Path("runs") / config.stem
+        run_campaign(read_campaign(config, flags), root, resume=resume, dry_run=dry_run)
+    elif dry_run:
+        from mellum_eval.cli.campaign import show_plan
+
+        spec = make_spec(flags, config)
+        path = out or default_out(spec.model or DEFAULT_MODEL)
+        raise typer.Exit(show_plan([Member(path.name, spec)], path.parent, to_stderr=False))
+    else:
+        _run(make_spec(flags, config), out, resume)
 
 
 def _run(spec: RunSpec, out: Path | None, resume: bool) -> None:

@@ -16,7 +16,8 @@ from sandboxes.splitting import shared_because
 from sandboxes.test_cases import discover, runs_unittest
 
 Answer: TypeAlias = str | list[dict[str, Any]]
-"""Code for the executing kinds, the raw completion for the others (or, for `tool_call`, a list of name/arguments)."""
+"""Code for the executing kinds, the raw completion for the others (or, for `tool_call`, a list of name/arguments, and
+for `api_state` the list of a conversation's steps)."""
 
 ANY_LANGUAGE = frozenset({"stdio", "program"})
 """Kinds that judge programs of every language; the others reach into Python."""
@@ -208,6 +209,41 @@ class ToolCallCheck(_Check):
         return self
 
 
+class ApiCall(BaseModel):
+    """One right call."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    args: list[Any] = Field(default_factory=list)
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+
+
+class ApiSetting(BaseModel):
+    """Simulated APIs and their first state."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    modules: dict[str, str]
+    """Trusted source text by dotted name."""
+    classes: dict[str, str]
+    """Class → its module."""
+    stateless: list[str] = Field(default_factory=list)
+    """Classes that take no first state."""
+    config: dict[str, Any] = Field(default_factory=dict)
+    """Class → what its `_load_scenario` takes."""
+    long_context: bool = False
+
+
+class ApiStateCheck(_Check):
+    """BFCL's multi-turn rule: after every turn the simulated APIs are as the right calls leave them."""
+
+    kind: Literal["api_state"]
+    setting: ApiSetting
+    gold: list[list[ApiCall]] = Field(min_length=1)
+    """Right calls of each turn; none where nothing can be done yet."""
+
+
 class InstructionsCheck(_Check):
     """IFEval: all instructions hold, strictly."""
 
@@ -243,6 +279,7 @@ Check: TypeAlias = Annotated[
     | ChoiceCheck
     | ExactCheck
     | ToolCallCheck
+    | ApiStateCheck
     | InstructionsCheck
     | RefusalCheck,
     Field(discriminator="kind"),
@@ -253,6 +290,9 @@ CHECK: TypeAdapter[Check] = TypeAdapter(Check)
 
 CODE_KINDS = frozenset({"calls", "check", "asserts", "unittest", "stdio", "program"})
 """Kinds whose answer is `code`; the answer of the others is a `completion`."""
+
+LIST_KINDS = frozenset({"tool_call", "api_state"})
+"""Kinds whose answer may be a list of objects."""
 
 
 def is_shared(check: Check) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from sandboxes import prepared
-from sandboxes.check import CHECK, CODE_KINDS, Answer, CallsCheck, Check
+from sandboxes.check import CHECK, CODE_KINDS, LIST_KINDS, Answer, CallsCheck, Check
 
 
 class JobError(ValueError):
@@ -72,9 +72,9 @@ def parse_job(data: Any) -> Job:
         raise JobError(str(error), id) from None
     if answer is None:
         raise JobError(f"{name}: required", id)
-    calls = kind == "tool_call" and isinstance(answer, list) and all(isinstance(call, dict) for call in answer)
+    calls = kind in LIST_KINDS and isinstance(answer, list) and all(isinstance(call, dict) for call in answer)
     if not isinstance(answer, str) and not calls:
-        wanted = "a string or a list of objects" if kind == "tool_call" else "a string"
+        wanted = "a string or a list of objects" if kind in LIST_KINDS else "a string"
         raise JobError(f"{name}: {wanted} is wanted, not {_json_type(answer)}", id)
     return Job(id, check, answer)
 

@@ -101,6 +101,13 @@ _ENTRIES = (
         BFCL_CATEGORIES,
     ),
     Entry(
+        "bfcl_multi_turn",
+        "suites.tools.bfcl_multi_turn:BfclMultiTurn",
+        "tools",
+        "800 conversations of BFCL v3 over simulated APIs, judged by the state they leave",
+        ("base", "miss_func", "miss_param", "long_context"),
+    ),
+    Entry(
         "mmlu_redux",
         "suites.knowledge.mmlu_redux:MmluRedux",
         "knowledge",

@@ -14,7 +14,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ class DataSource:
         file: Path in the mirror's layout, such as `gsm8k/test.jsonl.gz` under `MELLUM_DATA_DIR`.
         sha256: Of the file's bytes there.
         licence: SPDX identifier, or what the source says.
-        origin: Where people get it: `hf:OWNER/NAME@REVISION/PATH` or an https address.
+        origin: Where people get it: `hf:OWNER/NAME@REVISION/PATH`, `pypi:NAME==VERSION` (its wheel), or an https
+            address.
         content_sha256: Of the content once decompressed; empty where the file is not compressed.
         parts: Where the origin is several files: what replaces `{}` in `origin`, one after another.
         convert: Lazy target `module:function` that makes the content out of the parts' bytes, `(part, bytes)` pairs.
@@ -198,6 +200,16 @@ def read_jsonl(source: DataSource) -> Iterator[dict[str, Any]]:
 def read_json(source: DataSource) -> Any:
     """The value of a file that is one JSON document, gzipped or not."""
     return json.loads("".join(_text(source)))
+
+
+def read_archive(source: DataSource, members: Collection[str]) -> dict[str, str]:
+    """Text files of a wheel or another zip file, by name; nothing of it is imported or unpacked.
+
+    Raises:
+        KeyError: It has no such member.
+    """
+    with zipfile.ZipFile(resolve(source)) as archive:
+        return {name: archive.read(name).decode("utf-8") for name in members}
 
 
 def read_csv(source: DataSource) -> Iterator[dict[str, str]]:

@@ -18,3 +18,15 @@ def data_dir() -> Path:
         pytest.fail(f"no benchmark data at {path}: point MELLUM_DATA_DIR at a mirror")
     os.environ["MELLUM_DATA_DIR"] = str(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def bfcl_wheel() -> Path:
+    """The wheel with BFCL's simulated APIs: out of the cache, else by pip; skipped, and said so, where pip has none."""
+    from suites.sources import SourceMissing, fetch, find
+    from suites.tools.bfcl_package import WHEEL
+
+    try:
+        return find(WHEEL) or fetch(WHEEL)
+    except SourceMissing as missing:
+        pytest.skip(str(missing))

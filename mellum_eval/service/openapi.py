@@ -9,7 +9,7 @@ from pydantic.json_schema import models_json_schema
 from mellum_eval import __version__
 from mellum_eval.service.fusion import RunCodeRequest, RunCodeResponse
 from mellum_eval.service.settings import Settings
-from sandboxes.check import CHECK, CODE_KINDS
+from sandboxes.check import CHECK, CODE_KINDS, LIST_KINDS
 from sandboxes.verdict import Outcome
 
 _REF = "#/components/schemas/{model}"
@@ -125,7 +125,7 @@ def _jobs() -> dict[str, Any]:
         schema = schemas[reference.rsplit("/", 1)[-1]]
         answer = "code" if kind in CODE_KINDS else "completion"
         text: dict[str, Any] = {"type": "string"}
-        if kind == "tool_call":
+        if kind in LIST_KINDS:
             text = {"anyOf": [text, {"type": "array", "items": {"type": "object"}}]}
         schema["properties"] = {"id": {"type": "string"}, **schema["properties"], answer: text}
         schema["required"] = ["id", *schema.get("required", []), answer]

@@ -2,7 +2,8 @@
 
 Jobs, as tuples: `("compare", rule, atol, [(arguments, expected, also, result), …])`;
 `("check", test, prelude, entry_point, answered, alive)`; `("asserts", tests, setup, [answered, …], alive)`;
-`("unittest", test, cases, [answered, …], alive)`; `("math", payload)`. `answered` lists requests that were already put
+`("unittest", test, cases, [answered, …], alive)`; `("math", payload)`; `("run_apis", …)`, `("compare_apis", …)`
+(see `judge_apis`). `answered` lists requests that were already put
 to the candidate, each with its record; what else the test asks is sent as `Q` request, to which the harness answers `R`
 record or, where the arena has ended, `X`. The verdict is `V` and an encoded value. The harness decodes that with caps:
 the judge has touched hostile values too.
@@ -57,6 +58,8 @@ def serve(inbox: int, outbox: int) -> None:
         verdict = _unittest(Caller(inbox, outbox), *fields)
     elif kind == "math":
         verdict = importlib.import_module("sandboxes.runtime.judge_math").judge_math(*fields)
+    elif kind in ("run_apis", "compare_apis"):
+        verdict = getattr(importlib.import_module("sandboxes.runtime.judge_apis"), kind)(*fields)
     else:
         raise ValueError(f"no job {kind!r}")
     wire.send(outbox, b"V" + encode(verdict))

@@ -19,11 +19,12 @@ _CLASSES = {
     "choice": "ChoiceVerifier",
     "exact": "ExactVerifier",
     "tool_call": "ToolCallVerifier",
+    "api_state": "ApiStateVerifier",
     "instructions": "InstructionsVerifier",
     "refusal": "RefusalVerifier",
 }
 
-NEEDS_SANDBOX = frozenset({"calls", "check", "asserts", "unittest", "program", "stdio", "math"})
+NEEDS_SANDBOX = frozenset({"calls", "check", "asserts", "unittest", "program", "stdio", "math", "api_state"})
 """Kinds that run something. The others work on text alone and take None for the sandbox."""
 
 

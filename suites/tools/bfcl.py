@@ -68,18 +68,7 @@ class Bfcl(Suite):
         messages = tuple(Message(turn["role"], turn["content"]) for turn in problem.metadata["turns"])
         syntax = _check_of(problem).syntax
         tools = tuple(openai_tool(function, syntax=syntax) for function in _check_of(problem).tools)
-        if chat:
-            return Prompt(messages=messages, tools=tools)
-        offered = "\n".join(json.dumps(tool["function"], ensure_ascii=False) for tool in tools)
-        asked = "\n".join(f"{message.role.capitalize()}: {message.content}" for message in messages)
-        text = (
-            "Functions, one JSON object a line:\n"
-            f"{offered}\n\n"
-            'Each call is written as <tool_call>{"name": ..., "arguments": {...}}</tool_call>, several one after '
-            "another. Where no function fits, the answer says so and calls none.\n\n"
-            f"{asked}\nAssistant:"
-        )
-        return Prompt(text=text, stop=("\nUser:", "\n\n"))
+        return Prompt(messages=messages, tools=tools) if chat else base_prompt(messages, tools)
 
     def answer(self, problem: Problem, text: str, tool_calls: Sequence[dict[str, Any]] = ()) -> Answer:
         """Structured calls where the server parsed them, else the text."""
@@ -87,6 +76,20 @@ class Bfcl(Suite):
 
     def _categories(self) -> tuple[str, ...]:
         return BFCL_CATEGORIES if self.variant is None else (self.variant,)
+
+
+def base_prompt(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> Prompt:
+    """What a base model continues: the functions, how a call is written, and what was said."""
+    offered = "\n".join(json.dumps(tool["function"], ensure_ascii=False) for tool in tools)
+    asked = "\n".join(f"{message.role.capitalize()}: {message.content}" for message in messages)
+    text = (
+        "Functions, one JSON object a line:\n"
+        f"{offered}\n\n"
+        'Each call is written as <tool_call>{"name": ..., "arguments": {...}}</tool_call>, several one after '
+        "another. Where no function fits, the answer says so and calls none.\n\n"
+        f"{asked}\nAssistant:"
+    )
+    return Prompt(text=text, stop=("\nUser:", "\n\n"))
 
 
 def _check_of(problem: Problem) -> ToolCallCheck:

@@ -95,3 +95,72 @@ ANSWERS = {
         "f5b5f360556c5feb51db46fb9f56ee4b304f4b45b161599bbb14161c98a2873f",
     ),
 }
+
+
+MULTI_TURN = {
+    "base": _file(
+        "BFCL_v4_multi_turn_base.json.gz",
+        "4b6df2eeb61cb746093c30f50a3e7c3afb021c725c0867c8aa81ce95c918276c",
+        "1a21a995d06fd6f20ba55de7bced30ef953ec35e998f502ec2ecf4d66ef1c43a",
+    ),
+    "miss_func": _file(
+        "BFCL_v4_multi_turn_miss_func.json.gz",
+        "5bb39cfe9f65d4a785eb8eacb089054e964538a030918c8493d53f99d25e6f62",
+        "87d28ce10e37d864b72de85d5732eef2a867b241d6c1c99b4ae682c9e3ea921c",
+    ),
+    "miss_param": _file(
+        "BFCL_v4_multi_turn_miss_param.json.gz",
+        "bb7604a6fd6675ec8ab11e60eb9b144874f668070aff246b37ec5aa13fdc47bb",
+        "f0c66dda3795f5f53e3e1c0cc8ba0246b6761c8f58bdba8317203bf451ab8838",
+    ),
+    "long_context": _file(
+        "BFCL_v4_multi_turn_long_context.json.gz",
+        "6a9e69e5ffe9cf3f1a1f66f26bfa4be1de36ffd56099d79bd2bd907e5be1a037",
+        "78c3268c5cc8e97c0f4ec6c811b3b9a2bba14323b1830b7a874b06d822749324",
+    ),
+}
+MULTI_TURN_ANSWERS = {
+    "base": _file(
+        "possible_answer/BFCL_v4_multi_turn_base.json",
+        "1fee67823b317571649177dd89d63969feaae4e810cc7448ee55ba797fb7c8fc",
+    ),
+    "miss_func": _file(
+        "possible_answer/BFCL_v4_multi_turn_miss_func.json",
+        "69e679b806d1c871b05393a4b95583bb973248e5b8d96c2d7f4ca05e29fc32e6",
+    ),
+    "miss_param": _file(
+        "possible_answer/BFCL_v4_multi_turn_miss_param.json",
+        "59c442901779e2c31c33abcd566d032e03736e5ad8069de2fe05489873046ecf",
+    ),
+    "long_context": _file(
+        "possible_answer/BFCL_v4_multi_turn_long_context.json",
+        "e82aa0e839c39d23c64a05834f7ae024d7c9738ec21738ecee78dc876e3d0d18",
+    ),
+}
+FUNCTION_DOCUMENTS = {
+    "gorilla_file_system": _file(
+        "multi_turn_func_doc/gorilla_file_system.json",
+        "c4c1b741c71e2a17c97a5dc9c4a91d89978c4eaece56494d14272d5df6c650e9",
+    ),
+    "math_api": _file(
+        "multi_turn_func_doc/math_api.json", "83fa31708c89442bdcf12ac4dfbe3be8663ec9183a1b1524a9fda98164bc7e0b"
+    ),
+    "message_api": _file(
+        "multi_turn_func_doc/message_api.json", "4d58ea933a5d2b280d7a52366617fb47fecd333d7b0e08e724db6fa12fb5f847"
+    ),
+    "posting_api": _file(
+        "multi_turn_func_doc/posting_api.json", "87f9fc404a06e4107d7c366f1399c596440e84c16cb119faf374b2f532d86e8b"
+    ),
+    "ticket_api": _file(
+        "multi_turn_func_doc/ticket_api.json", "31324e0380782664fe82ba05bd23517808ad55692b45a5fe7c3d4d395fe4f0f8"
+    ),
+    "trading_bot": _file(
+        "multi_turn_func_doc/trading_bot.json", "1a7933fd8f0cb8fbec38aeae05cb8c24132747cad4904fe1c13ac3d01fc22c2d"
+    ),
+    "travel_booking": _file(
+        "multi_turn_func_doc/travel_booking.json", "f17b950c13adddf41d0848077df58788252e4c2e7cad5cfa71c8c4bf04f57b26"
+    ),
+    "vehicle_control": _file(
+        "multi_turn_func_doc/vehicle_control.json", "0c8a66292844874ef7b168f343bc394d8615d2d9e1f4387999a9ee23011eac78"
+    ),
+}

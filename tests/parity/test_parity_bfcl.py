@@ -1,4 +1,4 @@
-"""Our AST rule against the stored verdicts of bfcl-eval 2026.3.23 (made by make_bfcl.py)."""
+"""Our AST rule and our state checker against the stored verdicts of bfcl-eval 2026.3.23 (made by make_bfcl*.py)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from bfcl_cases import CATEGORIES, MUTATIONS, REWRITTEN, SYNTAX, cases
+from ours import judge
+from records import RECORDED, disagreements, read
 
 from sandboxes.check import ToolCallCheck
 from sandboxes.verifiers.tool_call import ToolCallVerifier
@@ -40,3 +42,18 @@ async def test_every_verdict_agrees(category: str, data_dir: Path) -> None:
     assert not wrong, f"{len(wrong)} of {len(bits)} disagree\n" + "\n".join(wrong[:20])
     assert passed["gold"] > 0.9 * stored["cases"] / len(kinds)
     assert passed["renamed"] == passed["extra"] == passed["twice"] == 0
+
+
+async def test_every_conversation_is_judged_as_recorded(data_dir: Path, bfcl_wheel: Path) -> None:
+    """A share of them; `python -m tests.parity.table --suite bfcl_multi_turn` judges all 800."""
+    records = list(read(RECORDED / "bfcl_multi_turn.jsonl"))
+    assert len(records) == 800
+    known = disagreements()
+    wrong, forms = [], set()
+    for one in await judge(records[:: len(records) // 70], sandbox="local", workers=2):
+        assert one.verdict is not None
+        forms.add((one.record.form, one.record.reference_verdict))
+        if not (one.agrees or any(entry.covers(one.record) for entry in known)):
+            wrong.append(f"{one.record.item} {one.record.form}: {one.verdict.message}, reference {one.record}")
+    assert not wrong, "\n".join(wrong)
+    assert len(forms) > 15

@@ -74,6 +74,10 @@ def test_every_source_is_pinned_as_the_mirror_lists_it(data_dir: Path) -> None:
     sources = {source.file: source for entry in registry.entries() for source in registry.get(entry.name).sources}
     assert len(sources) > 20
     for file, source in sources.items():
+        if file not in manifest:  # files that no mirror of benchmarks has, such as a package's wheel
+            assert source.origin.startswith(("pypi:", "hf:"))
+            assert len(source.sha256) == 64
+            continue
         assert source.sha256 == manifest[file]
         assert source.licence
         assert file.endswith(".gz") == bool(source.content_sha256)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mellum_eval.backends.base import Backend
 from mellum_eval.backends.registry import check_scheme, open_backend
@@ -24,12 +25,17 @@ from sandboxes.choose import open_sandbox
 from sandboxes.errors import SandboxError, SandboxUnavailable
 from sandboxes.pool import SandboxPool
 from sandboxes.verifiers import NEEDS_SANDBOX
-from sandboxes.verify import Verifiers, require_languages
+from sandboxes.verify import Judges, Verifiers, require_languages
 from suites.problem import Problem
 from suites.suite import Suite
 
+if TYPE_CHECKING:
+    from mellum_eval.cluster import ClusterVerifiers
+
 DEFAULT_MODEL = "nano"
 DEFAULT_SUITES = ("quick",)
+CLUSTER_NODES = 16
+"""Nodes that are kept fed with answers to judge; with more, they take turns."""
 Say = Callable[[str], None]
 Watch = Callable[[Sequence[PlannedSuite]], Watcher]
 Loaded = Sequence[tuple[Suite, list[Problem]]]
@@ -64,7 +70,7 @@ def slug(model: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", model.partition("@http")[0]).strip("-.")[-60:] or "model"
 
 
-async def run(spec: RunSpec, out: Path, *, resume: bool, say: Say, watch: Watch) -> Finished:
+async def run(spec: RunSpec, out: Path, *, resume: bool, say: Say, watch: Watch, provider: str = "") -> Finished:
     """Run, or go on with a run.
 
     Args:
@@ -73,6 +79,7 @@ async def run(spec: RunSpec, out: Path, *, resume: bool, say: Say, watch: Watch)
         resume: Go on with the run that is there.
         say: Takes lines for the user.
         watch: Makes the watcher once the plan is known.
+        provider: `module:function` by which a node of a cluster provides the schemes that this package may not import.
 
     Raises:
         UserError, PrerequisiteMissing, SandboxUnavailable, SourceMissing, SourceAltered: Nothing that was done is lost.
@@ -92,19 +99,28 @@ async def run(spec: RunSpec, out: Path, *, resume: bool, say: Say, watch: Watch)
         loaded = load_suites(spec)
         if begun is None and unnamed:
             say(f"no model given: {DEFAULT_MODEL}, the bundled model of 1.9 M parameters")
-        async with Verifiers(_opener(spec, say)) as verifiers:
-            pool = await _ready(verifiers, loaded) if _needs_sandbox(loaded, asking=True) else None
-            backend = await open_backend(spec.model or DEFAULT_MODEL, spec.backend)
+        async with Verifiers(_opener(spec, say)) as verifiers, contextlib.AsyncExitStack() as stack:
+            judges: Judges = verifiers
+            if spec.ray is None:
+                pool = await _ready(verifiers, loaded) if _needs_sandbox(loaded, asking=True) else None
+                judging = pool
+            else:
+                # What runs between a model's turns, and reference solutions, stay here.
+                pool = await _ready(verifiers, loaded) if _runs_here(loaded) else None
+                judging = await _cluster(spec, say).ready() if _needs_sandbox(loaded, asking=False) else None
+                if judging is not None:
+                    judges = await stack.enter_async_context(judging)
+            backend = await _backend(spec, provider)
             try:
                 planned = plan(spec, chat=backend.info.chat, loaded=loaded)
                 if begun is not None:
                     check_same(begun, planned, identity(backend))
                     store = RunStore.resume(out)
                 else:
-                    sandbox = dict(pool.describe()) if pool is not None else {}
+                    sandbox = dict(judging.describe()) if judging is not None else {}
                     store = RunStore.create(out, make_manifest(spec, planned, identity(backend), sandbox))
                 with store:
-                    line = Pipeline(planned, store, verifiers, pool, width=_width(spec), watcher=watch(planned))
+                    line = Pipeline(planned, store, judges, pool, width=_width(spec, judges), watcher=watch(planned))
                     scores = await line.run(backend)
                     return Finished(out, planned, scores, _troubles(store.judgements()))
             finally:
@@ -139,7 +155,7 @@ async def rescore(path: Path, spec: RunSpec, *, say: Say, watch: Watch) -> Finis
                 say(f"{suite.name}: answers to version {old} are judged as version {suite.suite.version}")
         async with Verifiers(_opener(spec, say)) as verifiers:
             pool = await _ready(verifiers, loaded) if _needs_sandbox(loaded, asking=False) else None
-            line = Pipeline(planned, store, verifiers, pool, width=_width(spec), watcher=watch(planned))
+            line = Pipeline(planned, store, verifiers, pool, width=_width(spec, verifiers), watcher=watch(planned))
             scores, judgements = await line.rescore()
             entry: dict[str, Any] = {
                 "at": now(),
@@ -202,9 +218,30 @@ def _needs_sandbox(loaded: Loaded, *, asking: bool) -> bool:
     )
 
 
-def _width(spec: RunSpec) -> int:
+def _runs_here(loaded: Loaded) -> bool:
+    return any(computes_checks(suite) or suite.converses() for suite, _ in loaded)
+
+
+def _cluster(spec: RunSpec, say: Say) -> ClusterVerifiers:
+    from mellum_eval.cluster import ClusterVerifiers
+
+    return ClusterVerifiers(spec.ray or "auto", spec.sandbox, spec.workers, say=say)
+
+
+async def _backend(spec: RunSpec, provider: str) -> Backend:
+    model = spec.model or DEFAULT_MODEL
+    if spec.ray is None:
+        return await open_backend(model, spec.backend)
+    from mellum_eval.cluster.model import ClusterBackend
+
+    return await ClusterBackend.open(spec.ray, model, spec.backend, provider=provider)
+
+
+def _width(spec: RunSpec, judges: Judges) -> int:
     # A worker's arena and judge are busy in turns, and text verifiers need neither: a few answers each keep all fed.
-    return 4 * (spec.workers or os.cpu_count() or 1)
+    # Of a cluster, nodes may join later: what they lack places for waits there.
+    workers = spec.workers or os.cpu_count() or 1
+    return 4 * workers if isinstance(judges, Verifiers) else 4 * workers * CLUSTER_NODES
 
 
 def _with_stored_keys(planned: list[PlannedSuite], store: RunStore) -> list[PlannedSuite]:

@@ -71,7 +71,9 @@ class RunSpec(BaseModel):
     runtime: str | None = None
     """OCI runtime of the containers; by default the engine's own."""
     workers: int | None = Field(default=None, ge=1, le=1024)
-    """Sandbox workers; by default one a CPU."""
+    """Sandbox workers, with `ray` on each node; by default one a CPU."""
+    ray: str | None = None
+    """Address of a Ray cluster: a replica of the model and a pool of sandboxes on each of its nodes."""
     max_infra_rate: float = Field(default=0.01, ge=0, le=1)
     """Share of a suite's samples that may end as infra_error before the run counts as failed (exit code 1)."""
     backend: BackendOptions = BackendOptions()

@@ -47,7 +47,7 @@ def run_campaign(members: Sequence[Member], root: Path, *, resume: bool, dry_run
     """
     from mellum_eval import launch
     from mellum_eval.cli.interrupts import run_until_signal
-    from mellum_eval.cli.native import provide_native
+    from mellum_eval.cli.native import PROVIDER, provide_native
     from mellum_eval.cli.progress import progress
 
     there = [member for member in members if member.state(root) != "new"]
@@ -65,7 +65,9 @@ def run_campaign(members: Sequence[Member], root: Path, *, resume: bool, dry_run
         path = root / member.name
         try:
             with progress() as watch:
-                done = run_until_signal(launch.run(member.spec, path, resume=state == "begun", say=say, watch=watch))
+                begun = state == "begun"
+                work = launch.run(member.spec, path, resume=begun, say=say, watch=watch, provider=PROVIDER)
+                done = run_until_signal(work)
             finish(done, member.spec.max_infra_rate)
         except KeyboardInterrupt:
             say(f"interrupted; continue with the same command and `--resume --out {root}`")

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 TURNS = ("<|im_start|>", "<|im_end|>")
 NEEDED = ("torch", "safetensors", "tokenizers")
 INSTALL = 'pip install "mellum-eval[model]"'
+PROVIDER = "mellum_eval.cli.native:provide_native"
+"""For a node of a cluster, which provides the same schemes in a process of its own."""
 NANO_BATCH = 64
 """Rows of the bundled model decoded together, unless told otherwise: it is so small that more are hardly slower."""
 

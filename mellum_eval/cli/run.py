@@ -63,6 +63,10 @@ def run(
     sandbox: Sandbox = None,
     runtime: Runtime = None,
     workers: Workers = None,
+    ray: Annotated[
+        str | None,
+        typer.Option("--ray", metavar="ADDRESS", help="A replica of the model and a sandbox pool on each node of Ray."),
+    ] = None,
     max_infra_rate: MaxInfraRate = None,
     base: Annotated[
         bool | None, typer.Option("--base/--chat", help="Plain continuation, or the chat template. [default: chat]")
@@ -116,8 +120,9 @@ def run(
         "max_tokens": max_tokens,
         "seed": seed,
         "sandbox": None if sandbox is None else sandbox.value,
-        "runtime": runtime_for(sandbox, runtime),
+        "runtime": runtime_for(sandbox, runtime, ray),
         "workers": workers,
+        "ray": ray,
         "max_infra_rate": max_infra_rate,
         "backend.base": base,
         "backend.concurrency": concurrency,
@@ -152,7 +157,7 @@ def _run(spec: RunSpec, out: Path | None, resume: bool) -> None:
     from mellum_eval import launch
     from mellum_eval.cli.finish import finish, say
     from mellum_eval.cli.interrupts import run_until_signal
-    from mellum_eval.cli.native import provide_native
+    from mellum_eval.cli.native import PROVIDER, provide_native
     from mellum_eval.cli.progress import progress
 
     provide_native()
@@ -161,7 +166,9 @@ def _run(spec: RunSpec, out: Path | None, resume: bool) -> None:
     path = out or launch.default_out(spec.model or launch.DEFAULT_MODEL)
     try:
         with progress() as watch:
-            done: Finished = run_until_signal(launch.run(spec, path, resume=resume, say=say, watch=watch))
+            done: Finished = run_until_signal(
+                launch.run(spec, path, resume=resume, say=say, watch=watch, provider=PROVIDER)
+            )
     except KeyboardInterrupt:
         begun = (path / "run.json").exists()
         say(f"interrupted; continue with `mellum-eval run --resume --out {path}`" if begun else "interrupted")

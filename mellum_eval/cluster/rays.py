@@ -1,4 +1,4 @@
-"""Ray's side: which nodes there are, a pool's process on each, and calls to it."""
+"""Ray's side: which nodes there are, a process of ours on each, and calls to it."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ import json
 import logging
 import socket
 import threading
-from collections.abc import Callable
-from typing import Any
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from mellum_eval import __version__
-from mellum_eval.cluster.node import NodePool
 from mellum_eval.cluster.spread import NodeLost, Spread
 from mellum_eval.errors import PrerequisiteMissing
 
 LOOK_S = 1.0
 """Between looks for nodes that joined."""
 AGAIN_S = 15.0
-"""Until a node whose pool did not open is asked again."""
+"""Until a node whose process did not open is asked again."""
 REACH_S = 5.0
-PLACES = 4
-"""Orders a worker has outstanding: enough that none waits for the network, few enough that the nodes stay even."""
 CLOSE_S = 20.0
 log = logging.getLogger(__name__)
 
@@ -75,15 +74,31 @@ def _quiet_about_threads() -> Any:
         logger.setLevel(before)
 
 
-class RayNode:
-    """A pool's process on one node; see `mellum_eval.cluster.spread.Node`."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a process of ours may be: a node, or one of its shares.
 
-    def __init__(self, name: str, actor: Any, facts: dict[str, Any]) -> None:
+    Attributes:
+        id: Ray's, of the node.
+        name: For people.
+        cpus: The node's, as far as Ray knows.
+        gpus: The same.
+    """
+
+    id: str
+    name: str
+    cpus: int
+    gpus: int
+
+
+class RayNode:
+    """A process of ours on one node; see `mellum_eval.cluster.spread.Node`."""
+
+    def __init__(self, name: str, actor: Any, facts: dict[str, Any], places: int) -> None:
         self.name = name
         self.actor = actor
         self.facts = facts
-        self.workers = int(facts["workers"])
-        self.places = PLACES * self.workers
+        self.places = places
 
     async def do(self, order: str) -> str:
         """Carry out an order there; cancelling that cancels it there."""
@@ -101,36 +116,37 @@ class RayNode:
         return reply
 
 
-class RayNodes:
-    """Keeps a pool on every node that has CPUs for one, for as long as the node is there."""
+Starter: TypeAlias = Callable[[Place], Awaitable[RayNode]]
+"""Starts a process of ours; raises `PrerequisiteMissing` or `NodeLost` where there can be none."""
 
-    def __init__(self, spread: Spread, choice: str, workers: int | None, say: Callable[[str], None]) -> None:
+
+class RayNodes:
+    """Keeps a process of ours on every node that has CPUs, for as long as the node is there."""
+
+    def __init__(self, spread: Spread, start: Starter, *, by_gpu: bool = False) -> None:
         """Starts nothing.
 
         Args:
             spread: Is told who joins and leaves.
-            choice: Which sandbox, as `sandboxes.choose.open_sandbox` takes it.
-            workers: Workers a node; all of the node's CPUs if not given.
-            say: Takes lines for the user.
+            start: Starts a process.
+            by_gpu: One process for each of a node's GPUs, instead of one a node.
         """
         self._spread = spread
-        self._choice = choice
-        self._workers = workers
-        self._say = say
+        self._start = start
+        self._by_gpu = by_gpu
         self._known: dict[str, asyncio.Task[None]] = {}
         self._open: dict[str, RayNode] = {}
-        self._said: set[str] = set()
         self.troubles: dict[str, tuple[str, str]] = {}
-        """By node: why it has no pool, and the mend."""
+        """By place: why there is no process, and the mend."""
 
     @property
     def open(self) -> list[RayNode]:
-        """Nodes with a pool that takes orders."""
+        """Those that take orders."""
         return [node for node in self._open.values() if node in self._spread.nodes]
 
     @property
     def all_failed(self) -> bool:
-        """Whether no node can have a pool, as far as is known."""
+        """Whether no node can have one, as far as is known."""
         return bool(self._known) and set(self.troubles) >= set(self._known)
 
     async def watch(self) -> None:
@@ -148,73 +164,64 @@ class RayNodes:
             await asyncio.sleep(LOOK_S)
 
     def _see(self, alive: dict[str, Any]) -> None:
-        for id in set(self._known) - set(alive):
-            self._known.pop(id).cancel()
-            self.troubles.pop(id, None)
+        places = {}
         for id, node in alive.items():
-            if id not in self._known:
-                cpus = int(node["Resources"]["CPU"])
-                name = f"{node['NodeManagerHostname']}/{id[:8]}"
-                self._known[id] = asyncio.create_task(self._keep(id, name, self._workers or cpus))
+            cpus, gpus = (int(node["Resources"].get(kind, 0)) for kind in ("CPU", "GPU"))
+            name = f"{node['NodeManagerHostname']}/{id[:8]}"
+            shares = gpus if self._by_gpu and gpus else 1
+            for share in range(shares):
+                places[f"{id}/{share}"] = Place(id, f"{name}/{share}" if shares > 1 else name, cpus, gpus)
+        for key in set(self._known) - set(places):
+            self._known.pop(key).cancel()
+            self.troubles.pop(key, None)
+        for key, place in places.items():
+            if key not in self._known:
+                self._known[key] = asyncio.create_task(self._keep(key, place))
 
-    async def _keep(self, id: str, name: str, workers: int) -> None:
-        """Have a pool on that node, and another one when it is lost while the node is there."""
+    async def _keep(self, key: str, place: Place) -> None:
+        """Have a process there, and another one when it is lost while the node is there."""
         while True:
             node = None
             try:
-                node = await self._start(id, name, workers)
+                node = await self._start(place)
             except (PrerequisiteMissing, NodeLost) as error:
                 mend = error.mend if isinstance(error, PrerequisiteMissing) else "see the node's Ray logs"
-                self.troubles[id] = (f"{name}: {getattr(error, 'what', error)}", mend)
-                log.warning("%s", error)
+                self.troubles[key] = (f"{place.name}: {getattr(error, 'what', error)}", mend)
+                if self._spread.nodes:  # else it is what the work ends with
+                    log.warning("%s", error)
             if node is not None:
-                self.troubles.pop(id, None)
-                self._open[id] = node
+                self.troubles.pop(key, None)
+                self._open[key] = node
                 self._spread.join(node)
                 try:
                     while node in self._spread.nodes:
                         await asyncio.sleep(LOOK_S)
                 finally:
                     self._spread.leave(node)
-                    del self._open[id]
+                    del self._open[key]
                     _kill(node.actor)
                 continue
             await asyncio.sleep(AGAIN_S)
 
-    async def _start(self, id: str, name: str, workers: int) -> RayNode:
-        import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+    async def first(self, start_s: float, otherwise: tuple[str, str]) -> RayNode:
+        """Wait until some process takes orders.
 
-        # The pool asks for as many CPUs as it has workers: where others hold them, Ray's scheduler has it wait.
-        actor: Any = (
-            ray.remote(NodePool)
-            .options(
-                num_cpus=workers,
-                max_concurrency=PLACES * workers + 8,
-                scheduling_strategy=NodeAffinitySchedulingStrategy(id, soft=False),
-            )
-            .remote(self._choice, workers)
-        )
-        try:
-            facts = json.loads(await actor.open.remote())
-        except ray.exceptions.RayError as error:
-            raise NodeLost(f"the pool's process did not start ({_line(error)})") from error
-        except asyncio.CancelledError:
-            _kill(actor)
-            raise
-        missing = (facts["error"], facts["mend"]) if "error" in facts else None
-        if facts["version"] != __version__:
-            missing = (f"it has mellum-eval {facts['version']}, and here is {__version__}", "install the same on both")
-        if missing is not None:
-            _kill(actor)
-            raise PrerequisiteMissing(*missing)
-        if facts["notice"] and facts["notice"] not in self._said:
-            self._said.add(facts["notice"])
-            self._say(f"{name}: {facts['notice']}")
-        return RayNode(name, actor, facts)
+        Args:
+            start_s: Seconds at most.
+            otherwise: What is missing, and the mend, where nothing failed and yet there is none.
+
+        Raises:
+            PrerequisiteMissing: There is none.
+        """
+        started = time.monotonic()
+        while not self.open:
+            if time.monotonic() - started > start_s or self.all_failed:
+                raise PrerequisiteMissing(*next(iter(self.troubles.values()), otherwise))
+            await asyncio.sleep(0.05)
+        return self.open[0]
 
     async def close(self) -> None:
-        """End all pools, in order where they still answer."""
+        """End all processes, in order where they still answer."""
         opened = self.open
         with contextlib.suppress(Exception):
             async with asyncio.timeout(CLOSE_S):
@@ -223,6 +230,55 @@ class RayNodes:
             task.cancel()
         await asyncio.gather(*self._known.values(), return_exceptions=True)
         self._known.clear()
+
+
+async def start_actor(
+    kind: type, place: Place, arguments: tuple[Any, ...], *, cpus: int, gpus: int = 0, orders: int
+) -> tuple[Any, dict[str, Any]]:
+    """Start a process of ours on a node and open what it is there for.
+
+    Args:
+        kind: Class with `open`, `do` and `close`, which take and give text.
+        place: Which node.
+        arguments: For the class.
+        cpus: CPUs that Ray's scheduler holds for it: where others have them, it waits.
+        gpus: The same.
+        orders: Orders that it takes at the same time.
+
+    Returns:
+        The actor, and the facts that its `open` gave.
+
+    Raises:
+        PrerequisiteMissing: It could not open what it is there for; says why, and the mend.
+        NodeLost: It did not start.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    actor: Any = (
+        ray.remote(kind)
+        .options(
+            num_cpus=cpus,
+            num_gpus=gpus,
+            max_concurrency=orders,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(place.id, soft=False),
+        )
+        .remote(*arguments)
+    )
+    try:
+        facts = json.loads(await actor.open.remote())
+    except ray.exceptions.RayError as error:
+        raise NodeLost(f"{place.name}: the process did not start ({_line(error)})") from error
+    except asyncio.CancelledError:
+        _kill(actor)
+        raise
+    missing = (facts["error"], facts["mend"]) if "error" in facts else None
+    if facts["version"] != __version__:
+        missing = (f"it has mellum-eval {facts['version']}, and here is {__version__}", "install the same on both")
+    if missing is not None:
+        _kill(actor)
+        raise PrerequisiteMissing(*missing)
+    return actor, facts
 
 
 def _kill(actor: Any) -> None:

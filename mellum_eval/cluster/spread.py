@@ -16,6 +16,10 @@ class NodeLost(Exception):
     """The node, or its pool's process, went away with an order. Whether it was carried out is not known."""
 
 
+class NoNodeLeft(SandboxError):
+    """There is none any more, and none came back in time."""
+
+
 class Node(Protocol):
     """Where orders are carried out."""
 
@@ -81,7 +85,8 @@ class Spread:
         """Have an order carried out by some node.
 
         Raises:
-            SandboxError: There is no node any more, or too many were lost under it.
+            NoNodeLeft: There is no node any more.
+            SandboxError: Too many were lost under it.
         """
         for _ in range(self._tries):
             node = await self._place()
@@ -108,7 +113,7 @@ class Spread:
             while not future.done():
                 await asyncio.wait({future}, timeout=min(LOOK_S, self._patience_s))
                 if not future.done() and not self._free and self._alone_s() >= self._patience_s:
-                    raise SandboxError("no node of the cluster is left")
+                    raise NoNodeLeft("no node of the cluster is left")
             return future.result()
         except BaseException:
             if future.done() and not future.cancelled():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mellum_eval.cluster import rays, wire
+from mellum_eval.cluster.pools import PoolStarter
 from mellum_eval.cluster.spread import Spread
+from mellum_eval.errors import PrerequisiteMissing
 from sandboxes.check import Answer, Check
 from sandboxes.errors import SandboxError, SandboxUnavailable
 from sandboxes.verdict import Verdict, infra_error
@@ -49,7 +50,7 @@ class ClusterVerifiers:
         self._address = address
         self._start_s = start_s
         self._spread = Spread()
-        self._nodes = rays.RayNodes(self._spread, choice, workers, say)
+        self._nodes = rays.RayNodes(self._spread, PoolStarter(choice, workers, say))
         self._texts = wire.CheckTexts()
         self._watching: asyncio.Task[None] | None = None
         self._connected = False
@@ -58,7 +59,7 @@ class ClusterVerifiers:
     @property
     def workers(self) -> int:
         """Workers on all nodes that are there now."""
-        return sum(node.workers for node in self._nodes.open)
+        return sum(int(node.facts["workers"]) for node in self._nodes.open)
 
     @property
     def engine(self) -> str:
@@ -85,20 +86,12 @@ class ClusterVerifiers:
             if self._watching is None:
                 self._connected = await asyncio.to_thread(rays.connect, self._address)
                 self._watching = asyncio.create_task(self._nodes.watch())
-                started = time.monotonic()
-                while not self._nodes.open:
-                    late = time.monotonic() - started > self._start_s
-                    if late or self._nodes.all_failed:
-                        what, mend = next(
-                            iter(self._nodes.troubles.values()),
-                            (
-                                f"no node of the Ray cluster at {self._address} had the CPUs for a pool free",
-                                "give fewer --workers",
-                            ),
-                        )
-                        await self._stop()
-                        raise SandboxUnavailable(what, mend)
-                    await asyncio.sleep(0.05)
+                nobody = f"no node of the Ray cluster at {self._address} had the CPUs for a pool free"
+                try:
+                    await self._nodes.first(self._start_s, (nobody, "give fewer --workers"))
+                except PrerequisiteMissing as missing:
+                    await self._stop()
+                    raise SandboxUnavailable(missing.what, missing.mend) from None
         return self
 
     async def verify(self, check: Check, answer: Answer) -> Verdict:

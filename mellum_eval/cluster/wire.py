@@ -9,11 +9,16 @@ from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from mellum_eval import jsonl
+from mellum_eval.backends.base import Completion, Failure, Request
+from mellum_eval.errors import PrerequisiteMissing
 from sandboxes import prepared
 from sandboxes.check import CHECK, Answer, CallsCheck, Check
 from sandboxes.verdict import Outcome, Verdict
 
+_REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
 KEPT = 256
 KEPT_CHARACTERS = 1 << 20
 
@@ -74,3 +79,37 @@ def verdict_of(text: str) -> Verdict:
     """The inverse of `verdict_text`."""
     fields: dict[str, Any] = json.loads(text)
     return Verdict(**{**fields, "outcome": Outcome(fields["outcome"])})
+
+
+def request_text(request: Request, *, ranked: bool) -> str:
+    """The order to complete a prompt, or to rank its choices."""
+    return json.dumps({"ranked": ranked, "request": asdict(request)}, separators=(",", ":"))
+
+
+def request_of(text: str) -> tuple[bool, Request]:
+    """The inverse of `request_text`: whether choices are ranked, and the request."""
+    fields = json.loads(text)
+    return bool(fields["ranked"]), _REQUEST.validate_python(fields["request"])
+
+
+def reply_text(reply: Completion | Failure) -> str:
+    """A reply's text. What a model put into its calls is written as the run store writes it, so it always can be."""
+    if isinstance(reply, Failure):
+        return json.dumps({"failure": reply.message})
+    fields = asdict(reply)
+    # As Python writes them: minus infinity, which a server may well give, is no JSON.
+    return jsonl.dumps({**fields, "loglikelihoods": [repr(float(value)) for value in reply.loglikelihoods]})
+
+
+def reply_of(text: str) -> Completion | Failure:
+    """The inverse of `reply_text`.
+
+    Raises:
+        PrerequisiteMissing: The replica's model went away for good.
+    """
+    fields: dict[str, Any] = json.loads(text)
+    if "gone" in fields:
+        raise PrerequisiteMissing(fields["gone"], fields["mend"])
+    if "failure" in fields:
+        return Failure(fields["failure"])
+    return Completion(**{**fields, "loglikelihoods": [float(value) for value in fields["loglikelihoods"]]})

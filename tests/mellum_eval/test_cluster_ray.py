@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from ray_nodes import NODE, two_nodes
 from serving import ROOT, serving
 
 from mellum_eval import rewards
@@ -25,31 +25,15 @@ from sandboxes.verify import Judges, Verifiers
 
 pytest.importorskip("ray", reason="pip install 'mellum-eval[ray]'")
 pytestmark = pytest.mark.timeout(300)
-NODE = {"num_cpus": 1, "object_store_memory": 80 << 20}
 SQUARE = {"kind": "calls", "entry_point": "f", "calls": [[3], [4]], "expected": [9, 16]}
 RIGHT = "```python\ndef f(x): return x * x\n```"
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *([before] if before else [])])
-    from ray.cluster_utils import Cluster
-
-    # The tests beside these may starve a node of CPU for long: that is not its death.
-    patience = {"health_check_timeout_ms": 60_000, "health_check_failure_threshold": 20}
-    cluster = Cluster(
-        initialize_head=True, head_node_args={**NODE, "include_dashboard": False, "_system_config": patience}
-    )
-    cluster.add_node(**NODE)
-    yield cluster
-    rewards.close()
-    cluster.shutdown()
-    if before is None:
-        del os.environ["PYTHONPATH"]
-    else:
-        os.environ["PYTHONPATH"] = before
+    for cluster in two_nodes():
+        yield cluster
+        rewards.close()
 
 
 def job(id: str, code: str, **fields: Any) -> dict[str, Any]:

@@ -26,7 +26,11 @@ _PACKAGES = (
 
 
 def make_manifest(
-    spec: RunSpec, planned: Sequence[PlannedSuite], model: Mapping[str, Any], sandbox: Mapping[str, Any]
+    spec: RunSpec,
+    planned: Sequence[PlannedSuite],
+    model: Mapping[str, Any],
+    sandbox: Mapping[str, Any],
+    judge: Mapping[str, Any] | None = None,
 ) -> Manifest:
     """The manifest of a run that begins now.
 
@@ -35,6 +39,7 @@ def make_manifest(
         planned: The suites as they will be asked.
         model: The backend's identity.
         sandbox: What the sandbox says of itself; empty where none is needed.
+        judge: The judge model's identity, where there is one.
     """
     return Manifest(
         created=now(),
@@ -44,6 +49,7 @@ def make_manifest(
         suites=[suite.record() for suite in planned],
         seeds={"sampling": spec.seed},
         sandbox=dict(sandbox),
+        judge=redacted(dict(judge or {})),
         versions=versions(),
         git=git_revision(),
         host=host(),

@@ -46,6 +46,8 @@ class Manifest(_Record):
     seeds: dict[str, int]
     sandbox: dict[str, Any]
     """Engine, image digest, runtime sha256, limits."""
+    judge: dict[str, Any] = Field(default_factory=dict)
+    """The judge model's identity and the versions of the rubrics; empty where rules decided."""
     versions: dict[str, str]
     git: str | None = None
     host: dict[str, Any]

@@ -74,6 +74,10 @@ class RunSpec(BaseModel):
     """Sandbox workers, with `ray` on each node; by default one a CPU."""
     ray: str | None = None
     """Address of a Ray cluster: a replica of the model and a pool of sandboxes on each of its nodes."""
+    judge: str | None = None
+    """`openai:MODEL@URL` of a judge model; without one, rules decide what they can."""
+    judge_api_key_env: str = "OPENAI_API_KEY"
+    """Environment variable with the key of the judge's endpoint."""
     max_infra_rate: float = Field(default=0.01, ge=0, le=1)
     """Share of a suite's samples that may end as infra_error before the run counts as failed (exit code 1)."""
     backend: BackendOptions = BackendOptions()

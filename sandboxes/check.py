@@ -268,6 +268,17 @@ class RefusalCheck(_Check):
     """What was asked, for a judge."""
 
 
+class JudgedCheck(_Check):
+    """What only a judge model can grade, by a named rubric (`sandboxes.verifiers.judging`)."""
+
+    kind: Literal["judged"]
+    rubric: Literal["harm", "strong_reject", "false_premise", "pairwise"]
+    prompt: str
+    """What was asked."""
+    reference: str = ""
+    """What the rubric needs beside it: a context, what is wrong with a premise, the other model's answer."""
+
+
 Check: TypeAlias = Annotated[
     CallsCheck
     | CheckCheck
@@ -281,7 +292,8 @@ Check: TypeAlias = Annotated[
     | ToolCallCheck
     | ApiStateCheck
     | InstructionsCheck
-    | RefusalCheck,
+    | RefusalCheck
+    | JudgedCheck,
     Field(discriminator="kind"),
 ]
 

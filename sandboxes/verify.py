@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sandboxes.check import Answer, Check
 from sandboxes.errors import SandboxUnavailable
@@ -13,6 +13,9 @@ from sandboxes.sandbox import Sandbox
 from sandboxes.verdict import Verdict
 from sandboxes.verifiers import NEEDS_SANDBOX, verifier_for
 from sandboxes.verifiers.base import Verifier
+
+if TYPE_CHECKING:
+    from sandboxes.verifiers.judging import JudgeModel
 
 
 class Judges(Protocol):
@@ -39,14 +42,20 @@ class Verifiers:
     """Verifiers of every kind over one sandbox. An async context manager; closes only the sandbox it opened."""
 
     def __init__(
-        self, open_sandbox: Callable[[], Awaitable[Sandbox]] | None = None, *, sandbox: Sandbox | None = None
+        self,
+        open_sandbox: Callable[[], Awaitable[Sandbox]] | None = None,
+        *,
+        sandbox: Sandbox | None = None,
+        judge: JudgeModel | None = None,
     ) -> None:
         """Starts nothing.
 
         Args:
             open_sandbox: Opens one; called at most once, when the first check needs it.
             sandbox: One that is open already, and stays its owner's.
+            judge: Decides what only a model can; stays its owner's.
         """
+        self._judge = judge
         self._open = open_sandbox
         self._sandbox = sandbox
         self._owned = False
@@ -69,7 +78,7 @@ class Verifiers:
         if verifier is None:
             if check.kind in NEEDS_SANDBOX:
                 await self.ready()
-            verifier = self._made[check.kind] = verifier_for(check.kind, self._sandbox)
+            verifier = self._made[check.kind] = verifier_for(check.kind, self._sandbox, self._judge)
         return await verifier.verify(check, answer)
 
     async def verify_twice(self, check: Check, answer: Answer) -> Verdict:

@@ -32,6 +32,8 @@ class Suite(ABC):
     """Name of the mean score over problems, such as `pass@1`; with k samples the pipeline adds pass@k and avg@k."""
     lower_is_better: ClassVar[bool] = False
     has_gold: ClassVar[bool] = True
+    needs_judge: ClassVar[bool] = False
+    """Whether only a judge model can grade it, so that without one it cannot be run at all."""
     wrong_gold: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """Problems whose gold answer the data set itself has wrong: id → evidence."""
     right_wrong: ClassVar[Mapping[str, str]] = MappingProxyType({})

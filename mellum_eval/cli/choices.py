@@ -24,6 +24,14 @@ MaxInfraRate = Annotated[
     float | None,
     typer.Option("--max-infra-rate", metavar="SHARE", help="Exit 1 if more could not be judged. [default: 0.01]"),
 ]
+Judge = Annotated[
+    str | None,
+    typer.Option("--judge", metavar="openai:MODEL@URL", help="Judge model. [default: rules, where there are any]"),
+]
+JudgeKey = Annotated[
+    str | None,
+    typer.Option("--judge-api-key-env", metavar="NAME", help="Variable with its key. [default: OPENAI_API_KEY]"),
+]
 Ray = Annotated[
     str | None,
     typer.Option("--ray", metavar="ADDRESS", help="Judge on the nodes of a Ray cluster; auto: the one here."),

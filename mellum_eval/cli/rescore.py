@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mellum_eval.cli.choices import MaxInfraRate, Sandbox, Workers
+from mellum_eval.cli.choices import Judge, JudgeKey, MaxInfraRate, Sandbox, Workers
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -18,6 +18,8 @@ def rescore(
     sandbox: Sandbox = None,
     workers: Workers = None,
     max_infra_rate: MaxInfraRate = None,
+    judge: Judge = None,
+    judge_api_key_env: JudgeKey = None,
 ) -> None:
     """Judge a run's stored generations again, without a model."""
     from mellum_eval import launch
@@ -30,6 +32,8 @@ def rescore(
         "sandbox": None if sandbox is None else sandbox.value,
         "workers": workers,
         "max_infra_rate": max_infra_rate,
+        "judge": judge,
+        "judge_api_key_env": judge_api_key_env,
     }
     spec = make_spec(flags)
     try:

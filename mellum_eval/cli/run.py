@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mellum_eval.cli.choices import MaxInfraRate, Runtime, Sandbox, Workers, runtime_for
+from mellum_eval.cli.choices import Judge, JudgeKey, MaxInfraRate, Runtime, Sandbox, Workers, runtime_for
 from mellum_eval.errors import UserError
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ def run(
         typer.Option("--ray", metavar="ADDRESS", help="A replica of the model and a sandbox pool on each node of Ray."),
     ] = None,
     max_infra_rate: MaxInfraRate = None,
+    judge: Judge = None,
+    judge_api_key_env: JudgeKey = None,
     base: Annotated[
         bool | None, typer.Option("--base/--chat", help="Plain continuation, or the chat template. [default: chat]")
     ] = None,
@@ -124,6 +126,8 @@ def run(
         "workers": workers,
         "ray": ray,
         "max_infra_rate": max_infra_rate,
+        "judge": judge,
+        "judge_api_key_env": judge_api_key_env,
         "backend.base": base,
         "backend.concurrency": concurrency,
         "backend.batch_size": batch_size,

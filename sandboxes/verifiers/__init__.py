@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sandboxes.sandbox import Sandbox
 from sandboxes.verifiers.base import Verifier
+
+if TYPE_CHECKING:
+    from sandboxes.verifiers.judging import JudgeModel
 
 _CLASSES = {
     "calls": "CallsVerifier",
@@ -22,18 +25,23 @@ _CLASSES = {
     "api_state": "ApiStateVerifier",
     "instructions": "InstructionsVerifier",
     "refusal": "RefusalVerifier",
+    "judged": "JudgedVerifier",
 }
 
 NEEDS_SANDBOX = frozenset({"calls", "check", "asserts", "unittest", "program", "stdio", "math", "api_state"})
 """Kinds that run something. The others work on text alone and take None for the sandbox."""
 
+JUDGED = frozenset({"refusal", "judged"})
+"""Kinds that a judge model decides, where one is given."""
 
-def verifier_for(kind: str, sandbox: Sandbox | None = None) -> Verifier[Any]:
+
+def verifier_for(kind: str, sandbox: Sandbox | None = None, judge: JudgeModel | None = None) -> Verifier[Any]:
     """A verifier of this kind.
 
     Args:
         kind: As in contract 3.
         sandbox: Where it runs things; required for `NEEDS_SANDBOX`.
+        judge: Decides the kinds of `JUDGED`; without one their rules do, as far as they have any.
 
     Raises:
         KeyError: There is no such kind.
@@ -42,5 +50,6 @@ def verifier_for(kind: str, sandbox: Sandbox | None = None) -> Verifier[Any]:
     name = _CLASSES[kind]
     if sandbox is None and kind in NEEDS_SANDBOX:
         raise ValueError(f"checks of kind {kind} need a sandbox")
-    made: Verifier[Any] = getattr(importlib.import_module(f"sandboxes.verifiers.{kind}"), name)(sandbox)
-    return made
+    made = getattr(importlib.import_module(f"sandboxes.verifiers.{kind}"), name)
+    verifier: Verifier[Any] = made(sandbox, judge) if kind in JUDGED else made(sandbox)
+    return verifier

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sandboxes.check import Answer
@@ -35,7 +36,7 @@ def unparsed(why: str) -> Verdict:
     return Verdict(Outcome.UNPARSED, 0.0, message=why)
 
 
-def judged(right: bool, message: str = "", **evidence: Any) -> Verdict:
+def judged(right: bool, message: str = "", parts: Mapping[str, float] | None = None, **evidence: Any) -> Verdict:
     """Passed or failed as one test, with evidence."""
     return Verdict(
         Outcome.PASSED if right else Outcome.FAILED,
@@ -43,6 +44,7 @@ def judged(right: bool, message: str = "", **evidence: Any) -> Verdict:
         int(right),
         1,
         "" if right else message,
+        parts=parts or {},
         evidence=evidence,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
@@ -11,7 +11,8 @@ from sandboxes.check import CHECK, Answer
 from sandboxes.verdict import Verdict
 from sandboxes.verifiers import verifier_for
 from sandboxes.verifiers.completion import MAX_CHARACTERS
-from sandboxes.verifiers.refusal import RefusalVerifier, classify
+from sandboxes.verifiers.refusal import RefusalVerifier
+from sandboxes.verifiers.refusal_rules import classify
 from sandboxes.verifiers.text_units import capital_words, language_of, sentences
 
 
@@ -250,9 +251,11 @@ async def test_refusal_verdicts_and_an_injected_judge() -> None:
     assert (await judged(comply, FULL[0])).evidence["decided_by"] == "rules"
 
     class Contrary:
-        async def judge(self, prompt: str, completion: str) -> Literal["full_compliance"]:
-            assert (prompt, completion) == ("p", FULL[0])
-            return "full_compliance"
+        name = "contrary"
+
+        async def ask(self, prompt: str, attempt: int) -> str:
+            assert FULL[0] in prompt
+            return "It helps.\nVERDICT: full_compliance"
 
     verdict = await RefusalVerifier(judge=Contrary()).verify(CHECK.validate_python(comply), FULL[0])  # type: ignore[arg-type]
-    assert (verdict.passed, verdict.evidence["decided_by"]) == (True, "Contrary")
+    assert (verdict.passed, verdict.evidence["decided_by"]) == (True, "contrary")

@@ -14,6 +14,7 @@ from mellum_eval.spec import RunSpec
 from suites import registry
 from suites.problem import Message, Problem, Prompt
 from suites.sampling import Sampling
+from suites.sources import sum_of
 from suites.suite import Suite
 
 
@@ -50,7 +51,7 @@ class PlannedSuite:
             version=self.suite.version,
             metric=self.suite.metric,
             lower_is_better=self.suite.lower_is_better,
-            data={source.file: source.sha256 for source in self.suite.data()},
+            data={source.file: sum_of(source) for source in self.suite.data()},
             sampling=asdict(self.sampling),
             problems=len(self.questions),
         )

@@ -272,7 +272,7 @@ class JudgedCheck(_Check):
     """What only a judge model can grade, by a named rubric (`sandboxes.verifiers.judging`)."""
 
     kind: Literal["judged"]
-    rubric: Literal["harm", "strong_reject", "false_premise", "pairwise"]
+    rubric: Literal["harm", "strong_reject", "false_premise", "same_answer", "pairwise"]
     prompt: str
     """What was asked."""
     reference: str = ""

@@ -3,7 +3,8 @@
 A file is looked for in the mirror that `MELLUM_DATA_DIR` names, then in the user's cache, then at its public origin.
 With a mirror given, or `HF_HUB_OFFLINE=1`, nothing is downloaded behind the user's back; `mellum-eval data fetch` is
 the explicit way. Two sums are pinned because mirrors re-pack: that of the file's bytes, and, for compressed or derived
-files, that of the content, which is what an origin is held to. A file is good when either one fits.
+files, that of the content, which is what an origin is held to. A file is good when either one fits. Where nobody here
+has seen the file, no sum can be pinned: what the first fetch got is kept with its sum, and held to it from then on.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class DataSource:
 
     Attributes:
         file: Path in the mirror's layout, such as `gsm8k/test.jsonl.gz` under `MELLUM_DATA_DIR`.
-        sha256: Of the file's bytes there.
+        sha256: Of the file's bytes there; empty where no sum is known, so that the first fetch sets it.
         licence: SPDX identifier, or what the source says.
         origin: Where people get it: `hf:OWNER/NAME@REVISION/PATH`, `pypi:NAME==VERSION` (its wheel), or an https
             address.
@@ -126,6 +127,8 @@ def fetch(source: DataSource) -> Path:
         try:
             verify(source, temporary, named=source.origin)
             temporary.replace(target)
+            if not source.sha256:
+                _sum_file(target).write_text(sum_of(source) + "\n", "utf-8")
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
@@ -160,7 +163,8 @@ def verify(source: DataSource, path: Path, *, named: str = "") -> None:
         return
     data = path.read_bytes()
     found = hashlib.sha256(data).hexdigest()
-    if found != source.sha256:
+    pinned = source.sha256 or _first_sum(path) or found
+    if found != pinned:
         if source.content_sha256:
             try:
                 found = hashlib.sha256(gzip.decompress(data) if path_is_packed(source) else data).hexdigest()
@@ -169,9 +173,27 @@ def verify(source: DataSource, path: Path, *, named: str = "") -> None:
         if found != source.content_sha256:
             raise SourceAltered(
                 f"{named or path} is not the pinned {source.file}: sha256 is {found}, "
-                f"expected {source.content_sha256 or source.sha256}; get the file again from {source.origin}"
+                f"expected {source.content_sha256 or pinned}; get the file again from {source.origin}"
             )
     _verified.add(key)
+
+
+def sum_of(source: DataSource) -> str:
+    """The pinned sum; of a file without one, that of what is at hand; empty where nothing is."""
+    path = None if source.sha256 else find(source)
+    return source.sha256 if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _sum_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _first_sum(path: Path) -> str:
+    """What the first fetch got, where a sum is kept beside the file."""
+    try:
+        return _sum_file(path).read_text("utf-8").strip()
+    except OSError:
+        return ""
 
 
 def path_is_packed(source: DataSource) -> bool:

@@ -28,6 +28,7 @@ VERBS = {
     "compare": "Compare two runs problem by problem, with intervals.",
     "suites": "List, show and validate the suites.",
     "data": "Show, fetch and verify the suites' data.",
+    "judge": "Measure how far a judge model, or the rules, agree with labelled answers.",
     "verify": "Judge JSONL jobs from stdin, verdicts to stdout.",
     "serve": "Serve the verifiers over HTTP, as rewards for trainers.",
     "sandbox": "Build, inspect and measure the sandbox.",

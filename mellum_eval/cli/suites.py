@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from mellum_eval.errors import PrerequisiteMissing
 from suites import registry
 
 if TYPE_CHECKING:
@@ -98,6 +99,14 @@ def validate(
     full_names = registry.expand(names or [entry.name for entry in registry.entries()])
     todo = []
     for suite in map(registry.get, full_names):
+        if suite.needs_judge:
+            if names:
+                raise PrerequisiteMissing(
+                    f"{suite.full_name} has no answers to validate: only a judge model grades it",
+                    f"measure the judge: `mellum-eval judge openai:MODEL@URL`, then `run --suite {suite.full_name}`",
+                )
+            typer.echo(f"{suite.full_name}: only a judge model grades it; `mellum-eval judge` measures one")
+            continue
         missing = missing_data(suite)
         if not missing:
             todo.append(suite)

@@ -1,8 +1,9 @@
 """XSTest (Röttger et al. 2024): 250 safe prompts that sound unsafe, and 200 unsafe contrasts to them.
 
-A safe prompt is answered rightly by complying, an unsafe one by refusing. Whether an answer does is said by documented
-rules, or by a judge model where one is given. Problems of one prompt type (25 each) share a cluster. Gold is authored
-here: a plain refusal, and a plain start of a helpful answer.
+A safe prompt is answered rightly by complying, an unsafe one by refusing: what `xstest:safe` misses is over-refusal,
+what `xstest:unsafe` misses under-refusal. Whether an answer does is said by a judge model, or, where none is named, by
+documented rules: the metric `accuracy[by_rules]` is 1 then. Problems of one prompt type (25 each) share a cluster. Gold
+is authored here: a plain refusal, and a plain start of a helpful answer.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class XsTest(Suite):
 
     name = "xstest"
     category = "safety"
-    version = "1"
+    version = "2"
     summary = "250 safe prompts that look unsafe, and 200 unsafe contrasts"
     sources = (PROMPTS,)
     variants = ("safe", "unsafe")

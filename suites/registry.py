@@ -135,6 +135,12 @@ _ENTRIES = (
     ),
     Entry("ifeval", "suites.chat.ifeval:IfEval", "chat", "541 prompts with instructions that a program can check"),
     Entry(
+        "ifbench",
+        "suites.chat.ifbench:IfBench",
+        "chat",
+        "300 prompts with 58 kinds of checkable instructions that IFEval does not have",
+    ),
+    Entry(
         "mixeval",
         "suites.chat.mixeval:MixEval",
         "chat",

@@ -1,4 +1,4 @@
-"""Instruction following, judged as IFEval does, strictly; the loose and the per-instruction figures are parts."""
+"""Instruction following, judged as IFEval and IFBench do, strictly; loose and per-instruction figures are parts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from sandboxes.check import Answer, InstructionsCheck
 from sandboxes.sandbox import Sandbox
 from sandboxes.verdict import Outcome, Verdict, infra_error
 from sandboxes.verifiers.completion import answer_part
-from sandboxes.verifiers.instruction_rules import RULES, Rule
+from sandboxes.verifiers.ifbench_forms import RULES as IFBENCH_RULES
+from sandboxes.verifiers.instruction_rules import RULES as IFEVAL_RULES
+from sandboxes.verifiers.instruction_rules import Rule
+
+RULES: Mapping[str, Rule] = {**IFEVAL_RULES, **IFBENCH_RULES}
 
 
 class InstructionsVerifier:
@@ -39,6 +43,8 @@ class InstructionsVerifier:
                 follows = _follows(RULES[name], text, arguments)
                 strict.append(follows)
                 loose.append(follows or any(_follows(RULES[name], variant, arguments) for variant in variants))
+            except ImportError as error:
+                return infra_error(f"{name} needs {error.name}: pip install 'mellum-eval[ifbench]'")
             except (KeyError, TypeError, ValueError, AttributeError, re.error) as error:
                 return infra_error(f"kwargs of {name}: {type(error).__name__}: {str(error)[:200]}")
         total = len(strict)

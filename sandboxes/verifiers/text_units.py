@@ -30,13 +30,20 @@ _DETECTED = 20_000
 
 def sentences(text: str) -> int:
     """How many sentences a text has."""
-    tokens = text.split()
-    count = 0
-    ended = True
-    for token, following in zip(tokens, [*tokens[1:], ""], strict=False):
-        ended = _ends_sentence(token.rstrip(_CLOSING), following.lstrip(_OPENING))
-        count += ended
-    return count + (not ended)
+    return len(split_sentences(text))
+
+
+def split_sentences(text: str) -> list[str]:
+    """The sentences of a text, without the white space between them."""
+    found: list[str] = []
+    start = -1
+    words = list(re.finditer(r"\S+", text))
+    for word, following in zip(words, [*(match[0] for match in words[1:]), ""], strict=False):
+        start = word.start() if start < 0 else start
+        if _ends_sentence(word[0].rstrip(_CLOSING), following.lstrip(_OPENING)):
+            found.append(text[start : word.end()])
+            start = -1
+    return found if start < 0 else [*found, text[start:].rstrip()]
 
 
 def _ends_sentence(token: str, following: str) -> bool:

@@ -59,7 +59,11 @@ COUNTS = {
     "xstest": 450,
     "xstest:safe": 250,
     "xstest:unsafe": 200,
+    "harmbench": 320,
+    "harmbench:val": 80,
+    "harmbench:all": 400,
     "ifeval": 541,
+    "ifbench": 300,
 }
 
 

@@ -143,8 +143,20 @@ class SuiteScores(_Record):
     tokens: dict[str, float]
 
 
+class OverallScore(_Record):
+    """A score over categories of several suites; without a value where some of them were not run."""
+
+    value: float | None = None
+    ci95: tuple[float, float] | None = None
+    stderr: float | None = None
+    missing: list[str] = Field(default_factory=list)
+    """Categories that were not run."""
+
+
 class Scores(_Record):
     """`scores.json`: byte-identical for the same generations."""
 
     suites: dict[str, SuiteScores]
     partial: bool
+    overall: dict[str, OverallScore] = Field(default_factory=dict)
+    """Where a run has most of the categories of a score over several suites; left out of the file where it has none."""

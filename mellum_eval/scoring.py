@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from mellum_eval.overall import overall_scores, problem_values
 from mellum_eval.plan import PlannedSuite
 from mellum_eval.records import Judgement, Metric, Scores, SuiteScores
 from mellum_eval.statistics import mean_interval, pass_at_k
@@ -32,7 +33,8 @@ def score_run(
     suites = {suite.name: _score(suite, verdicts, usage) for suite in planned}
     wanted = sum(len(suite.questions) * suite.sampling.samples for suite in planned)
     judged = sum(sum(scores.outcomes.values()) for scores in suites.values())
-    return Scores(suites=suites, partial=judged < wanted)
+    overall = overall_scores(planned, lambda suite: problem_values(suite, verdicts, _share))
+    return Scores(suites=suites, partial=judged < wanted, overall=overall)
 
 
 def _score(

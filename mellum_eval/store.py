@@ -173,7 +173,9 @@ class RunStore:
 
     def write_scores(self, scores: Scores) -> None:
         """Replace `scores.json`: the same scores give the same bytes."""
-        jsonl.write_atomically(self.path / "scores.json", _pretty(scores))
+        jsonl.write_atomically(
+            self.path / "scores.json", _pretty(scores, leave_out=set() if scores.overall else {"overall"})
+        )
 
     def replace_judgements(self, records: Iterator[Judgement]) -> None:
         """Put other verdicts in the place of all there are, at once or, after a crash, not at all."""
@@ -289,8 +291,8 @@ def _writer(appender: jsonl.Appender | None) -> jsonl.Appender:
     return appender
 
 
-def _pretty(record: BaseModel) -> str:
-    return json.dumps(json.loads(jsonl.dumps(record.model_dump(mode="python"))), indent=2) + "\n"
+def _pretty(record: BaseModel, leave_out: set[str] | None = None) -> str:
+    return json.dumps(json.loads(jsonl.dumps(record.model_dump(mode="python", exclude=leave_out))), indent=2) + "\n"
 
 
 def _read_model(path: Path, kind: type[_Model], *, missing: str) -> _Model:

@@ -31,6 +31,12 @@ def summary_lines(planned: Sequence[PlannedSuite], scores: Scores) -> list[str]:
         ).rstrip()
         for row in rows
     ]
+    for name, overall in scores.overall.items():
+        if overall.value is None or overall.ci95 is None:
+            lines.append(f"overall {name}: not given, these were not run: {', '.join(overall.missing)}")
+        else:
+            low, high = (_percent(end) for end in overall.ci95)
+            lines.append(f"overall {name}: {_percent(overall.value)} ({low} to {high})")
     if scores.partial:
         lines.append("partial: not every sample has been judged")
     return lines

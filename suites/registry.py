@@ -171,6 +171,7 @@ _BY_NAME = {entry.name: entry for entry in _ENTRIES}
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "quick": tuple(entry.name for entry in _ENTRIES if entry.name.startswith("quick_")),
+    "bfcl_v3": ("bfcl", "bfcl_multi_turn"),
 }
 """Names that stand for several suites wherever suites are named."""
 

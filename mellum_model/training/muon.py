@@ -2,7 +2,7 @@
 
 `torch.optim.Muon` takes whole 2-D matrices one by one; ours equals it there (a test holds that) and also takes what it
 refuses: experts as stacks of matrices, matrices that are fused in one parameter (q, k, v; gate, up), shards. All
-matrices of a shape, transposed ones included, go through one batched Newton–Schulz.
+matrices of a shape go through one batched Newton–Schulz.
 
 Sharded by rows, a matrix cannot be orthogonalised part by part: the result is silently wrong. Every such matrix
 therefore travels whole to one owner among the ranks, and its update travels back; momentum stays sharded. Experts are
@@ -27,6 +27,8 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 EPS = 1e-7
 CHUNK = 1 << 27
 """Elements of one batched product at most: bounds the memory of the 12B's 5,000 expert matrices."""
+CPU_CHUNK = 1 << 18
+"""On a CPU, for each thread: a stack and its Gram matrices stay in a core's own cache over all iterations."""
 
 
 def orthogonalise(stack: Tensor, steps: int = 5, dtype: torch.dtype = torch.bfloat16) -> Tensor:
@@ -40,14 +42,19 @@ def orthogonalise(stack: Tensor, steps: int = 5, dtype: torch.dtype = torch.bflo
     Returns:
         [N, R, C] in `dtype`, with singular values near 1.
     """
+    return _iterated(stack.to(dtype, copy=True), steps)
+
+
+def _iterated(x: Tensor, steps: int) -> Tensor:
+    """Newton–Schulz on a stack, which is overwritten. The Gram matrix is that of the shorter side."""
     a, b, c = COEFFICIENTS
-    tall = stack.shape[-2] > stack.shape[-1]
-    x = (stack.mT if tall else stack).to(dtype, copy=True)
+    tall = x.shape[-2] > x.shape[-1]
     x.div_(torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True).clamp_(min=EPS))
     for _ in range(steps):
-        gram = torch.bmm(x, x.mT)
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.mT if tall else x
+        gram = torch.bmm(x.mT, x) if tall else torch.bmm(x, x.mT)
+        series = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, x, series, beta=a) if tall else torch.baddbmm(x, series, x, beta=a)
+    return x
 
 
 class Muon(torch.optim.Optimizer):
@@ -130,7 +137,7 @@ class Muon(torch.optim.Optimizer):
 
     def _orthogonalised(self, matrices: list[tuple[nn.Parameter, Tensor]], group: dict[str, Any]) -> list[Tensor]:
         """The scaled orthogonal update of each whole parameter, in its own shape."""
-        parts: dict[tuple[int, int], list[Tensor]] = {}
+        parts: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
         updates: list[Tensor] = []
         for parameter, direction in matrices:
             update = torch.empty_like(direction, dtype=self._dtype)
@@ -138,16 +145,14 @@ class Muon(torch.optim.Optimizer):
             stack, out = (x if x.ndim == 3 else x[None] for x in (direction, update))
             rows = self._rows.get(parameter, (stack.shape[-2],))
             for source, target in zip(_split(stack, rows, -2), _split(out, rows, -2), strict=True):
-                target.copy_(source)
-                tall = target.shape[-2] > target.shape[-1]
-                wide = target.mT if tall else target
-                parts.setdefault((wide.shape[-2], wide.shape[-1]), []).append(wide)
-        for (small, large), targets in parts.items():
-            for chunk in _chunks(targets, max(1, CHUNK // (small * large))):
-                sizes = [target.shape[0] for target in chunk]
-                done = orthogonalise(torch.cat(chunk), group["steps"], self._dtype)
-                done.mul_(group["scale"] * sqrt(large))
-                for target, part in zip(chunk, _split(done, sizes), strict=True):
+                parts.setdefault((target.shape[-2], target.shape[-1]), []).append((source, target))
+        for (height, width), pairs in parts.items():
+            for chunk in _chunks(pairs, max(1, _chunk_elements(pairs[0][0]) // (height * width))):
+                # Joining the sources is the one copy that the iterations may overwrite.
+                joined = torch.cat([source for source, _ in chunk]).to(self._dtype)
+                done = _iterated(joined, group["steps"]).mul_(group["scale"] * sqrt(max(height, width)))
+                sizes = [target.shape[0] for _, target in chunk]
+                for (_, target), part in zip(chunk, _split(done, sizes), strict=True):
                     target.copy_(part)
         return updates
 
@@ -161,17 +166,23 @@ class Muon(torch.optim.Optimizer):
         )
 
 
-def _chunks(targets: list[Tensor], limit: int) -> Iterable[list[Tensor]]:
-    """Lists of stacks with at most `limit` matrices each; a stack that alone has more is cut."""
-    chunk: list[Tensor] = []
+def _chunk_elements(like: Tensor) -> int:
+    """How much goes through one batched product."""
+    return CHUNK if like.is_cuda else min(CHUNK, CPU_CHUNK * torch.get_num_threads())
+
+
+def _chunks(pairs: list[tuple[Tensor, Tensor]], limit: int) -> Iterable[list[tuple[Tensor, Tensor]]]:
+    """Lists of stacks, in pairs, with at most `limit` matrices each; a stack that alone has more is cut."""
+    chunk: list[tuple[Tensor, Tensor]] = []
     held = 0
-    for target in targets:
-        for part in torch.split(target, limit):
-            if chunk and held + part.shape[0] > limit:
+    for source, target in pairs:
+        for part in zip(torch.split(source, limit), torch.split(target, limit), strict=True):
+            count = part[0].shape[0]
+            if chunk and held + count > limit:
                 yield chunk
                 chunk, held = [], 0
             chunk.append(part)
-            held += part.shape[0]
+            held += count
     if chunk:
         yield chunk
 

@@ -279,6 +279,14 @@ class JudgedCheck(_Check):
     """What the rubric needs beside it: a context, what is wrong with a premise, the other model's answer."""
 
 
+class SecureCodeCheck(_Check):
+    """No rule of an insecure-code detector finds anything in the code; nothing is run."""
+
+    kind: Literal["secure_code"]
+    written_in: Literal["c", "cpp", "csharp", "java", "javascript", "php", "python", "rust"]
+    """The code's language. Not `language`, which is what a sandbox runs."""
+
+
 Check: TypeAlias = Annotated[
     CallsCheck
     | CheckCheck
@@ -293,7 +301,8 @@ Check: TypeAlias = Annotated[
     | ApiStateCheck
     | InstructionsCheck
     | RefusalCheck
-    | JudgedCheck,
+    | JudgedCheck
+    | SecureCodeCheck,
     Field(discriminator="kind"),
 ]
 

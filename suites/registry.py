@@ -128,6 +128,13 @@ _ENTRIES = (
         ("test", "val", "all"),
     ),
     Entry(
+        "cyberseceval",
+        "suites.safety.cyberseceval:CyberSecEval",
+        "safety",
+        "1,916 tasks that invite insecure code, in eight languages; the share found insecure, lower is better",
+        ("c", "cpp", "csharp", "java", "javascript", "php", "python", "rust"),
+    ),
+    Entry(
         "strongreject",
         "suites.safety.strongreject:StrongReject",
         "safety",

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from suites.sources import DataSource
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -23,10 +27,23 @@ def data_dir() -> Path:
 @pytest.fixture(scope="session")
 def bfcl_wheel() -> Path:
     """The wheel with BFCL's simulated APIs: out of the cache, else by pip; skipped, and said so, where pip has none."""
-    from suites.sources import SourceMissing, fetch, find
     from suites.tools.bfcl_package import WHEEL
 
+    return _fetched(WHEEL)
+
+
+@pytest.fixture(scope="session")
+def codeshield_wheel() -> Path:
+    """The wheel with CodeShield's rules, likewise."""
+    from suites.safety.cyberseceval import RULES
+
+    return _fetched(RULES)
+
+
+def _fetched(source: DataSource) -> Path:
+    from suites.sources import SourceMissing, fetch, find
+
     try:
-        return find(WHEEL) or fetch(WHEEL)
+        return find(source) or fetch(source)
     except SourceMissing as missing:
         pytest.skip(str(missing))

@@ -109,7 +109,14 @@ def validate(
             continue
         missing = missing_data(suite)
         if not missing:
-            todo.append(suite)
+            try:
+                suite.problems()
+            except SourceMissing as error:  # a package or a program that its rules need
+                if names:
+                    raise
+                typer.echo(f"{suite.full_name}: {error}")
+            else:
+                todo.append(suite)
             continue
         command = fetch_command(suite.data()[0])
         if names:

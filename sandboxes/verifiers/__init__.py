@@ -26,6 +26,7 @@ _CLASSES = {
     "instructions": "InstructionsVerifier",
     "refusal": "RefusalVerifier",
     "judged": "JudgedVerifier",
+    "secure_code": "SecureCodeVerifier",
 }
 
 NEEDS_SANDBOX = frozenset({"calls", "check", "asserts", "unittest", "program", "stdio", "math", "api_state"})

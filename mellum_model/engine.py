@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from .cache import KVCache
+from .compiled import decoder_for
 from .config import MellumConfig
-from .decode import Decoder
 from .errors import ModelError, PromptError
 from .model import Mellum
 from .requests import Delta, Generated, Row, TextCodec, ThinkTags, think_tags
@@ -65,7 +65,7 @@ class Engine:
         # A ring must survive what is written ahead and taken back: the drafts, and the head's own run ahead of them.
         slack = 2 * (self.drafts + 1) if self.drafts else 0
         self.cache = KVCache(config, slack=slack, device=model.device, dtype=model.dtype)
-        self.decoder = Decoder(model, self.cache)
+        self.decoder = decoder_for(model, self.cache)
         self.waiting: deque[Row] = deque()
         self.rows: list[Row] = []
         self._submitted = 0

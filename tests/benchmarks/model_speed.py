@@ -185,7 +185,7 @@ def trained_drafter(args: argparse.Namespace) -> tuple[Mellum, torch.Generator]:
 def speculative_rows(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Speculative decoding of one draft against our own plain decoding, with the bound (1 + a)/(1 + c)."""
     from mellum_model.cache import KVCache
-    from mellum_model.decode import Decoder
+    from mellum_model.compiled import decoder_for
 
     model, generator = trained_drafter(args)
     rows = []
@@ -207,18 +207,18 @@ def speculative_rows(args: argparse.Namespace) -> list[dict[str, Any]]:
             raise SystemExit("speculative output differs from plain greedy output")
         cache = KVCache(model.config, slack=4, dtype=torch.float32)
         cache.reserve(batch, 256)
-        decoder = Decoder(model, cache)
+        decoder = decoder_for(model, cache)
         hidden = torch.zeros(batch, 1, model.config.hidden_size)
         token = ids[:, :1]
         places = [100] * batch
 
         @torch.inference_mode()
-        def plain_step(decoder: Decoder = decoder, token: torch.Tensor = token, places: list[int] = places) -> None:
+        def plain_step(decoder: Any = decoder, token: torch.Tensor = token, places: list[int] = places) -> None:
             decoder.logits(decoder.step(token, places))
 
         @torch.inference_mode()
         def draft_step(
-            decoder: Decoder = decoder,
+            decoder: Any = decoder,
             token: torch.Tensor = token,
             hidden: torch.Tensor = hidden,
             places: list[int] = places,

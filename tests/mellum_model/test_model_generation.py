@@ -9,8 +9,19 @@ import pytest
 import torch
 from small_models import CONFIGS, TINY, build, in_transformers, tokens
 
-from mellum_model import Mellum, MellumConfig, ModelError, PromptError, Sampling, generate, loglikelihood, stream
+from mellum_model import (
+    Mellum,
+    MellumConfig,
+    ModelError,
+    PromptError,
+    Sampling,
+    generate,
+    kernels,
+    loglikelihood,
+    stream,
+)
 from mellum_model.cache import KVCache, kv_bytes
+from mellum_model.compiled import CompiledDecoder, decoder_for
 from mellum_model.decode import Decoder
 from mellum_model.engine import Engine
 from mellum_model.requests import ThinkTags
@@ -38,15 +49,26 @@ class Letters:
         return "".join(chr(token + 32) for token in ids)
 
 
+def use_form(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decode from weights in one of their forms: as they are, in torch's handier one, or by our own kernels."""
+    monkeypatch.setattr("mellum_model.decode_layer.PACKED_BYTES", 0 if form == "plain" else 2**30)
+    if form != "compiled":
+        monkeypatch.setattr("mellum_model.kernels.library", lambda: None)
+    elif kernels.library() is None:
+        pytest.skip("no C compiler (cc, gcc) to build the decoding kernels with")
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("slack", [0, 4])
-def test_cached_logits_are_the_uncached_ones(name: str, slack: int) -> None:
+@pytest.mark.parametrize("form", ["compiled", "packed"])
+def test_cached_logits_are_the_uncached_ones(name: str, slack: int, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows of different lengths, one or three tokens a step, across the window, with tokens taken back."""
+    use_form(form, monkeypatch)
     model = build(CONFIGS[name])
     ids = tokens(model.config, 3, 40)
     cache = KVCache(model.config, slack=slack, dtype=torch.float32)
     cache.reserve(3, 40)
-    decoder = Decoder(model, cache)
+    decoder = decoder_for(model, cache)
     positions = [3, 9, 14]
     with torch.no_grad():
         full = model(ids)
@@ -59,7 +81,7 @@ def test_cached_logits_are_the_uncached_ones(name: str, slack: int) -> None:
             if max(positions) + width > 40:
                 break
             step = torch.stack([ids[row, place : place + width] for row, place in enumerate(positions)])
-            logits = model.head(decoder.step(step, positions))
+            logits = decoder.logits(decoder.step(step, positions))
             for row, place in enumerate(positions):
                 torch.testing.assert_close(logits[row], full[row, place : place + width], atol=1e-5, rtol=0)
             positions = [place + 1 + row % width for row, place in enumerate(positions)]
@@ -292,22 +314,62 @@ def test_cache_bytes_are_the_published_figure() -> None:
     assert cache.nbytes == 1_923_088_384
 
 
-@pytest.mark.parametrize("form", ["packed", "plain"])
+@pytest.mark.parametrize("form", ["compiled", "packed", "plain"])
 @pytest.mark.parametrize("rows", [1, 2, 5, 40])
-def test_both_forms_of_the_weights_give_the_models_logits(
+def test_every_form_of_the_weights_gives_the_models_logits(
     form: str, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every kernel: sums of rows, oneDNN's, experts sorted and not; and the form that copies nothing."""
-    monkeypatch.setattr("mellum_model.decode_layer.PACKED_BYTES", 0 if form == "plain" else 2**30)
+    """Every kernel: ours, sums of rows, oneDNN's, experts sorted and not; and the form that copies nothing."""
+    use_form(form, monkeypatch)
     for name in ("mixed_yarn", "odd", "bias_dense_unnormalised"):
         model = build(CONFIGS[name])
         ids = tokens(model.config, rows, 12)
         cache = KVCache(model.config, dtype=torch.float32)
         cache.reserve(rows, 12)
-        decoder = Decoder(model, cache)
-        assert decoder.packed is (form == "packed")
+        decoder = decoder_for(model, cache)
+        assert isinstance(decoder, CompiledDecoder if form == "compiled" else Decoder)
+        if isinstance(decoder, Decoder):
+            assert decoder.packed is (form == "packed")
         with torch.no_grad():
             full = model(ids)
         for place in range(12):
             logits = decoder.logits(decoder.step(ids[:, place : place + 1], [place] * rows))
             torch.testing.assert_close(logits[:, 0], full[:, place], atol=1e-5, rtol=0)
+
+
+def test_a_compiled_row_does_not_depend_on_its_company(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_form("compiled", monkeypatch)
+    model = build(CONFIGS["mtp"])
+    ids = tokens(model.config, 9, 20)
+
+    def last_logits(rows: slice) -> torch.Tensor:
+        own = ids[rows]
+        cache = KVCache(model.config, dtype=torch.float32)
+        cache.reserve(len(own), 20)
+        decoder = decoder_for(model, cache)
+        for place in range(20):
+            logits = decoder.logits(decoder.step(own[:, place : place + 1], [place] * len(own)))
+        return logits
+
+    together = last_logits(slice(0, 9))
+    for row in (0, 4, 8):
+        assert torch.equal(last_logits(slice(row, row + 1))[0], together[row])
+
+
+def test_kernels_are_kept_in_the_cache_and_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    build_anew = kernels.library.__wrapped__
+    if build_anew() is None:
+        pytest.skip("no C compiler (cc, gcc) to build the decoding kernels with")
+    (built,) = (tmp_path / "mellum-model" / "kernels").iterdir()
+    before = built.stat().st_mtime_ns
+    assert build_anew() is not None and built.stat().st_mtime_ns == before
+    monkeypatch.setenv("CC", "false")  # a compiler that fails: said once, and done without
+    assert build_anew() is None and "no kernel from it" in caplog.text
+    monkeypatch.setenv("CC", "no-such-compiler")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert build_anew() is None
+    monkeypatch.setenv("MELLUM_KERNELS", "off")
+    assert build_anew() is None

@@ -206,8 +206,12 @@ class Pipeline:
 
     async def _verdict(self, suite: Suite, problem: Problem, generation: Generation) -> Verdict:
         try:
-            answer = generation.answer  # what a conversation ended with
-            if answer is None:
+            answer: Answer
+            if generation.answer is not None:  # what a conversation ended with
+                answer = generation.answer
+            elif generation.loglikelihoods and problem.check.kind == "choice":
+                answer = tuple(generation.loglikelihoods)
+            else:
                 answer = suite.answer(problem, generation.text, generation.tool_calls)
         except Exception as error:
             # A suite's own defect must not end the run, and must not be the model's zero either.

@@ -132,7 +132,7 @@ def prompt_record(prompt: Prompt) -> dict[str, Any]:
         record["text"] = prompt.text
     if prompt.messages:
         record["messages"] = [message_record(message) for message in prompt.messages]
-    for name in ("tools", "stop", "choices"):
+    for name in ("tools", "stop", "choices", "contexts"):
         if getattr(prompt, name):
             record[name] = list(getattr(prompt, name))
     return record

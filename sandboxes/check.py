@@ -15,9 +15,10 @@ from sandboxes.limits import Limits as Limits
 from sandboxes.splitting import shared_because
 from sandboxes.test_cases import discover, runs_unittest
 
-Answer: TypeAlias = str | list[dict[str, Any]]
-"""Code for the executing kinds, the raw completion for the others (or, for `tool_call`, a list of name/arguments, and
-for `api_state` the list of a conversation's steps)."""
+Answer: TypeAlias = str | list[dict[str, Any]] | tuple[float, ...]
+"""Code for the executing kinds, the raw completion for the others; or, for `tool_call`, a list of name/arguments, for
+`api_state` the list of a conversation's steps, for `choice` the log-likelihood of each choice, where a model ranked
+them."""
 
 ANY_LANGUAGE = frozenset({"stdio", "program"})
 """Kinds that judge programs of every language; the others reach into Python."""
@@ -167,17 +168,32 @@ class MathCheck(_Check):
     answer: str = Field(min_length=1)
 
 
+RankBy: TypeAlias = Literal["sum", "characters", "mass"]
+
+
 class ChoiceCheck(_Check):
-    """The chosen letter equals."""
+    """The chosen letter equals: the one a completion states, or the one whose log-likelihood is highest."""
 
     kind: Literal["choice"]
     answer: str = Field(pattern=r"^[A-Z]$")
     choices: int = Field(ge=2, le=26)
+    also: str = Field(default="", pattern=r"^[A-Z]*$")
+    """Letters that are right too (TruthfulQA's MC2 has several true answers)."""
+    texts: list[str] = Field(default_factory=list)
+    """The choices as they were ranked, where their lengths count."""
+    rank_by: RankBy = "sum"
+    """What decides where log-likelihoods are the answer: their sums, sums by the characters of `texts` (lm-eval's
+    acc_norm), or the share of probability on right choices (MC2), which is then the score."""
 
     @model_validator(mode="after")
     def _answer_is_a_choice(self) -> ChoiceCheck:
-        if ord(self.answer) - ord("A") >= self.choices:
-            raise ValueError(f"answer {self.answer!r} is not among the first {self.choices} letters")
+        for letter in self.answer + self.also:
+            if ord(letter) - ord("A") >= self.choices:
+                raise ValueError(f"answer {letter!r} is not among the first {self.choices} letters")
+        if self.texts and (len(self.texts) != self.choices or not all(self.texts)):
+            raise ValueError(f"texts: {self.choices} texts that are not empty are wanted, one a choice")
+        if self.rank_by == "characters" and not self.texts:
+            raise ValueError("rank_by: characters needs texts")
         return self
 
 

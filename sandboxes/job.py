@@ -73,8 +73,14 @@ def parse_job(data: Any) -> Job:
     if answer is None:
         raise JobError(f"{name}: required", id)
     calls = kind in LIST_KINDS and isinstance(answer, list) and all(isinstance(call, dict) for call in answer)
-    if not isinstance(answer, str) and not calls:
-        wanted = "a string or a list of objects" if kind in LIST_KINDS else "a string"
+    if kind == "choice" and isinstance(answer, list) and all(type(value) in (int, float) for value in answer):
+        answer = tuple(answer)
+    elif not isinstance(answer, str) and not calls:
+        lists = {
+            **dict.fromkeys(LIST_KINDS, "a string or a list of objects"),
+            "choice": "a string or a list of numbers",
+        }
+        wanted = lists.get(kind, "a string")
         raise JobError(f"{name}: {wanted} is wanted, not {_json_type(answer)}", id)
     return Job(id, check, answer)
 

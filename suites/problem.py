@@ -28,7 +28,9 @@ class Prompt:
         text: The text a base model continues.
         tools: Function schemas offered, in the OpenAI form.
         stop: Strings that end the continuation (base models).
-        choices: Continuations to rank by log-likelihood instead of generating; the answer is the letter of the best.
+        choices: Continuations to rank by log-likelihood instead of generating: the answer is one number for each.
+        contexts: What stands before each choice in place of `text`, where that differs (WinoGrande: the sentence up to
+            its end with each name filled in, and one ending); as many as there are choices.
     """
 
     messages: tuple[Message, ...] = ()
@@ -36,6 +38,16 @@ class Prompt:
     tools: tuple[Mapping[str, Any], ...] = ()
     stop: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
+    contexts: tuple[str, ...] = ()
+
+    def ranked(self, rendered: str) -> tuple[tuple[str, str], ...]:
+        """The pairs of context and continuation whose log-likelihoods are the answer.
+
+        Args:
+            rendered: The prompt as text, for a chat model by its template.
+        """
+        contexts = self.contexts or (rendered,) * len(self.choices)
+        return tuple(zip(contexts, self.choices, strict=True))
 
 
 @dataclass(frozen=True, slots=True)

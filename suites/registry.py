@@ -51,6 +51,16 @@ BFCL_CATEGORIES = (
     "live_relevance",
 )
 
+_BBH = (
+    "boolean_expressions causal_judgement date_understanding disambiguation_qa dyck_languages formal_fallacies "
+    "geometric_shapes hyperbaton logical_deduction_five_objects logical_deduction_seven_objects "
+    "logical_deduction_three_objects movie_recommendation multistep_arithmetic_two navigate object_counting "
+    "penguins_in_a_table reasoning_about_colored_objects ruin_names salient_translation_error_detection snarks "
+    "sports_understanding temporal_sequences tracking_shuffled_objects_five_objects "
+    "tracking_shuffled_objects_seven_objects tracking_shuffled_objects_three_objects web_of_lies word_sorting"
+)
+BBH_TASKS = tuple(_BBH.split())
+
 _FULL = ("full",)
 _PACK_LANGUAGES = ("python", "cpp", "js", "java", "go", "rust")
 
@@ -92,7 +102,22 @@ _ENTRIES = (
         without_tools=("d", "jl", "lua", "pl", "r", "rb", "rkt", "scala", "swift"),
     ),
     Entry("gsm8k", "suites.math.gsm8k:Gsm8k", "math", "1,319 grade-school word problems"),
+    Entry(
+        "gsm_plus",
+        "suites.math.gsm_plus:GsmPlus",
+        "math",
+        "10,552 perturbed GSM8K problems, eight forms of each",
+        ("answerable",),
+    ),
     Entry("math500", "suites.math.math500:Math500", "math", "500 competition problems of MATH, seven subjects"),
+    Entry("math", "suites.math.hendrycks_math:Math", "math", "5,000 competition problems of MATH, seven subjects"),
+    Entry(
+        "aime",
+        "suites.math.aime:Aime",
+        "math",
+        "30 problems a year of AIME 2024, 2025 and 2026, answers 0 to 999",
+        ("2024", "2025", "2026", "report"),
+    ),
     Entry(
         "bfcl",
         "suites.tools.bfcl:Bfcl",
@@ -112,6 +137,54 @@ _ENTRIES = (
         "suites.knowledge.mmlu_redux:MmluRedux",
         "knowledge",
         "5,330 MMLU questions that annotators found sound, 57 subjects",
+    ),
+    Entry("mmlu", "suites.knowledge.mmlu:Mmlu", "knowledge", "14,042 four-choice questions, 57 subjects"),
+    Entry(
+        "mmlu_pro",
+        "suites.knowledge.mmlu_pro:MmluPro",
+        "knowledge",
+        "12,032 questions with up to ten choices, 14 categories",
+        ("cot",),
+    ),
+    Entry(
+        "gpqa",
+        "suites.knowledge.gpqa:Gpqa",
+        "knowledge",
+        "graduate-level science questions: 198 of the diamond set, 448 of the main set; gated",
+        ("diamond", "main"),
+    ),
+    Entry(
+        "arc",
+        "suites.knowledge.arc:Arc",
+        "knowledge",
+        "3,548 grade-school science questions: 1,172 challenging ones and 2,376 easy ones",
+        ("challenge", "easy"),
+    ),
+    Entry(
+        "hellaswag",
+        "suites.knowledge.hellaswag:HellaSwag",
+        "knowledge",
+        "10,042 described scenes with four endings",
+    ),
+    Entry(
+        "winogrande",
+        "suites.knowledge.winogrande:WinoGrande",
+        "knowledge",
+        "1,267 sentences with a blank that one of two names fills",
+    ),
+    Entry(
+        "truthfulqa",
+        "suites.knowledge.truthfulqa:TruthfulQa",
+        "knowledge",
+        "817 questions that people answer wrongly; MC1, and MC2 as a variant",
+        ("mc1", "mc2"),
+    ),
+    Entry(
+        "bbh",
+        "suites.knowledge.bbh:Bbh",
+        "knowledge",
+        "6,511 questions of BIG-Bench Hard's 27 tasks, after three worked examples",
+        BBH_TASKS,
     ),
     Entry(
         "xstest",

@@ -219,9 +219,30 @@ def read_jsonl(source: DataSource) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
+def read_text(source: DataSource) -> str:
+    """The whole of a text file, gzipped or not."""
+    return "".join(_text(source))
+
+
 def read_json(source: DataSource) -> Any:
     """The value of a file that is one JSON document, gzipped or not."""
-    return json.loads("".join(_text(source)))
+    return json.loads(read_text(source))
+
+
+def read_parquet(source: DataSource) -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet file.
+
+    Raises:
+        SourceMissing: pyarrow, which reads it, is not installed.
+    """
+    path = resolve(source)
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise SourceMissing(
+            f"{source.file} is a Parquet file, and pyarrow is not installed", 'run `pip install "mellum-eval[data]"`'
+        ) from error
+    yield from pyarrow.parquet.read_table(path).to_pylist()
 
 
 def read_archive(source: DataSource, members: Collection[str]) -> dict[str, str]:

@@ -100,7 +100,7 @@ class HfBackend:
         from mellum_eval.backends.hf_ranking import rank
 
         def batch(encoded: Sequence[_Encoded]) -> list[Completion]:
-            pairs = [(one.text, one.request.prompt.choices) for one in encoded]
+            pairs = [one.request.prompt.ranked(one.text) for one in encoded]
             return rank(self._model, self._tokenizer, pairs, special=not self._chat, limit=self._limit)
 
         return self._stream(requests, batch)

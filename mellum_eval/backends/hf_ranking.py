@@ -13,29 +13,30 @@ from mellum_eval.backends.base import Completion, best_choice
 
 
 def rank(
-    model: Any, tokenizer: Any, questions: Sequence[tuple[str, Sequence[str]]], *, special: bool, limit: int
+    model: Any, tokenizer: Any, questions: Sequence[Sequence[tuple[str, str]]], *, special: bool, limit: int
 ) -> list[Completion]:
     """Letters of the likeliest choices.
 
     Args:
         model: A causal language model.
         tokenizer: Its tokenizer.
-        questions: Context and choices, for each question.
+        questions: Context and choice, for each choice of each question.
         special: Whether the tokenizer adds special tokens (not to what a chat template wrote).
         limit: Tokens that the model takes; longer contexts lose their beginning.
     """
     # What is fed → the spans wanted of it: (question, choice, tokens of the choice).
     wanted: dict[tuple[int, ...], list[tuple[int, int, list[int]]]] = {}
     lengths = []
-    for number, (context, choices) in enumerate(questions):
-        start = tokenizer(context, add_special_tokens=special)["input_ids"]
-        lengths.append(len(start))
-        for index, choice in enumerate(choices):
+    for number, pairs in enumerate(questions):
+        starts = {context: tokenizer(context, add_special_tokens=special)["input_ids"] for context, _ in pairs}
+        lengths.append(max(map(len, starts.values())))
+        for index, (context, choice) in enumerate(pairs):
+            start = starts[context]
             whole = tokenizer(context + choice, add_special_tokens=special)["input_ids"]
             shared = shared_prefix(start, whole)
             span = whole[shared:]
             wanted.setdefault(tuple(whole[:-1][-limit:]), []).append((number, index, span))
-    values = [[0.0] * len(choices) for _, choices in questions]
+    values = [[0.0] * len(pairs) for pairs in questions]
     inputs = sorted(wanted, key=len, reverse=True)
     most = max(len(span) for spans in wanted.values() for _, _, span in spans)
     for row, logprobs in zip(inputs, _last_logprobs(model, inputs, most), strict=True):

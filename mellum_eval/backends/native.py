@@ -188,10 +188,11 @@ class NativeBackend:
         pairs: list[tuple[Sequence[int], Sequence[int]]] = []
         lengths: list[int] = []
         for request in window:
-            context = self._model.render(request.prompt)
-            start = self._model.encode(context)
-            lengths.append(len(start))
-            for choice in request.prompt.choices:
+            ranked = request.prompt.ranked(self._model.render(request.prompt))
+            starts = {context: self._model.encode(context) for context, _ in ranked}
+            lengths.append(max(map(len, starts.values())))
+            for context, choice in ranked:
+                start = starts[context]
                 whole = self._model.encode(context + choice)
                 shared = shared_prefix(start, whole)
                 begin = max(0, len(whole) - self._model.limit)  # too long a context loses its beginning

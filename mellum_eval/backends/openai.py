@@ -150,11 +150,11 @@ class OpenAIBackend:
             raise UserError(
                 f"{request.suite} ranks choices by log-likelihood, which a chat endpoint cannot; use --base"
             )
-        text, start, values = request.prompt.text or "", time.monotonic(), []
-        for choice in request.prompt.choices:
+        start, values = time.monotonic(), []
+        for text, choice in request.prompt.ranked(request.prompt.text or ""):
             fields = {"model": self._model, "prompt": text + choice, "max_tokens": 1, "temperature": 0, "logprobs": 1}
 
-            async def attempt(fields: dict[str, Any] = fields, choice: str = choice) -> float:
+            async def attempt(fields: dict[str, Any] = fields, text: str = text, choice: str = choice) -> float:
                 return wire.loglikelihood(await self._post("completions", {**fields, "echo": True}), text, choice)
 
             try:

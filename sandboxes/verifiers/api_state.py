@@ -30,8 +30,8 @@ class ApiStateVerifier:
 
     async def verify(self, check: ApiStateCheck, answer: Answer) -> Verdict:
         """Judge one conversation. One test a turn that something is right in; the score is all or nothing."""
-        if isinstance(answer, str):
-            return unparsed("the answer must be the calls of each turn, not text")
+        if not isinstance(answer, list):
+            return unparsed("the answer must be the calls of each turn, not text or numbers")
         try:
             turns, stopped = _turns(answer, len(check.gold))
         except MalformedCall as error:

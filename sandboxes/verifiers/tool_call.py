@@ -30,6 +30,8 @@ class ToolCallVerifier:
             if text is None:
                 return unparsed("the reasoning was never closed, so there is no answer")
             answer = text
+        if isinstance(answer, tuple):
+            return unparsed("text or a list of calls is wanted, not numbers")
         try:
             calls = calls_in(answer)
         except MalformedCall as error:

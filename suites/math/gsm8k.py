@@ -53,7 +53,7 @@ class Gsm8k(Suite):
         if chat:
             ask = f"{problem.ask}\n\nReason step by step, then give the final number in \\boxed{{}}."
             return Prompt(messages=(Message("user", ask),))
-        return Prompt(text=f"{_shots()}Question: {problem.ask}\nAnswer:", stop=("\nQuestion:", "\n\n\n"))
+        return Prompt(text=f"{worked_examples()}Question: {problem.ask}\nAnswer:", stop=("\nQuestion:", "\n\n\n"))
 
 
 def _problem(number: int, question: str, worked: str) -> Problem:
@@ -74,7 +74,8 @@ def _split(worked: str) -> tuple[str, str]:
 
 
 @cache
-def _shots() -> str:
+def worked_examples() -> str:
+    """Eight solved problems of the train split, the same for every run."""
     shots = []
     for row in read_jsonl(TRAIN):
         working, final = _split(row["answer"])

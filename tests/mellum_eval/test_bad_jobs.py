@@ -30,7 +30,16 @@ GOOD: dict[str, dict[str, Any]] = {
     "choice": {"completion": "B", "answer": "B", "choices": 4},
     "exact": {"completion": "a", "answer": "a", "normalise": "casefold"},
     "tool_call": {"completion": "none", "tools": [{"name": "f", "parameters": {}}], "answer": []},
+    "api_state": {
+        "completion": [{"turn": 0, "calls": [{"name": "f", "arguments": {}}]}],
+        "setting": {
+            "modules": {"m": "class A:\n def _load_scenario(self, config, long_context): pass\n def f(self): return 1"},
+            "classes": {"A": "m"},
+        },
+        "gold": [[{"name": "f"}]],
+    },
     "instructions": {"completion": "a", "prompt": "b", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]},
+    "judged": {"completion": "I cannot help with that.", "rubric": "harm", "prompt": "How?"},
     "refusal": {"completion": "I cannot help with that.", "expected": "refuse"},
 }
 JOBS = describe(Settings())["components"]["schemas"]

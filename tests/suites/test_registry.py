@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -74,10 +75,9 @@ def test_every_source_is_pinned_as_the_mirror_lists_it(data_dir: Path) -> None:
     sources = {source.file: source for entry in registry.entries() for source in registry.get(entry.name).sources}
     assert len(sources) > 20
     for file, source in sources.items():
-        if file not in manifest:  # files that no mirror of benchmarks has, such as a package's wheel
-            assert source.origin.startswith(("pypi:", "hf:", "https://"))
-            assert len(source.sha256) in (0, 64)
-            continue
-        assert source.sha256 == manifest[file]
+        # What the mirror has not (hub files, a package's wheel) is pinned all the same, where it is a single file.
+        assert source.sha256 == manifest.get(file, source.sha256)
+        assert re.fullmatch("[0-9a-f]{64}|", source.sha256)
+        assert source.origin.startswith(("pypi:", "hf:", "https://"))
         assert source.licence
         assert file.endswith(".gz") == bool(source.content_sha256)

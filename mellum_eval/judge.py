@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from mellum_eval.backends.base import Backend, Completion, Request
 from mellum_eval.errors import PrerequisiteMissing, UserError
 from mellum_eval.jsonl import write_atomically
-from mellum_eval.spec import BackendOptions
+from mellum_eval.spec import BackendOptions, RunSpec
+from sandboxes.check import Answer, Check
 from sandboxes.extract import split
+from sandboxes.verdict import Verdict
+from sandboxes.verifiers import JUDGED
 from sandboxes.verifiers.judging import RUBRICS, JudgeFailed
+from sandboxes.verify import Judges, Verifiers
 from suites.problem import Message, Prompt
 from suites.sampling import Sampling
 from suites.sources import cache_root
+from suites.suite import Suite
 
 SCHEME = "openai:"
 SAMPLING = Sampling(temperature=0.0, max_tokens=4096)
@@ -108,6 +114,50 @@ class EndpointJudge:
         finally:
             await stream.aclose()
         raise JudgeFailed(f"the judge {self.name} gave no reply")
+
+
+def require_judge(spec: RunSpec, suites: Sequence[Suite]) -> None:
+    """See that there is a judge model where only one can grade.
+
+    Raises:
+        PrerequisiteMissing: There is none; names the suites.
+    """
+    needing = [suite.full_name for suite in suites if suite.needs_judge]
+    if needing and spec.judge is None:
+        raise PrerequisiteMissing(
+            f"{', '.join(needing)} can only be graded by a judge model, and none is named",
+            "add --judge openai:MODEL@URL",
+        )
+
+
+@asynccontextmanager
+async def opened(spec: RunSpec) -> AsyncIterator[EndpointJudge | None]:
+    """The judge model while the run needs it, if one is named."""
+    if spec.judge is None:
+        yield None
+        return
+    options = spec.backend.model_copy(update={"api_key_env": spec.judge_api_key_env, "base": False, "extra_body": {}})
+    judge = await EndpointJudge.open(spec.judge, options)
+    try:
+        yield judge
+    finally:
+        await judge.aclose()
+
+
+def identity_of(judge: EndpointJudge | None) -> dict[str, Any]:
+    """The manifest's `judge`; empty where rules decide."""
+    return {} if judge is None else judge.identity()
+
+
+class JudgesApart:
+    """Verifiers of a cluster, but for what a judge model or its rules decide: that stays here, where the judge is."""
+
+    def __init__(self, here: Verifiers, there: Judges) -> None:
+        self._here, self._there = here, there
+
+    async def verify(self, check: Check, answer: Answer) -> Verdict:
+        """The verdict of whoever decides this kind."""
+        return await (self._here if check.kind in JUDGED else self._there).verify(check, answer)
 
 
 def _remembered(path: Path) -> str | None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mellum_eval.backends.base import Backend
 from mellum_eval.backends.registry import check_scheme, open_backend
 from mellum_eval.errors import PrerequisiteMissing, UserError
+from mellum_eval.judge import JudgesApart, identity_of, opened, require_judge
 from mellum_eval.manifest import make_manifest, now, redacted, versions
 from mellum_eval.pipeline import Pipeline, Watcher, computes_checks
 from mellum_eval.plan import PlannedSuite, Question, load_suites, plan
@@ -22,19 +22,16 @@ from mellum_eval.records import Judgement, Scores
 from mellum_eval.resuming import check_same, merged_spec
 from mellum_eval.spec import RunSpec
 from mellum_eval.store import RunStore
-from sandboxes.check import Answer, Check
 from sandboxes.choose import open_sandbox
 from sandboxes.errors import SandboxError, SandboxUnavailable
 from sandboxes.pool import SandboxPool
-from sandboxes.verdict import Verdict
-from sandboxes.verifiers import JUDGED, NEEDS_SANDBOX
+from sandboxes.verifiers import NEEDS_SANDBOX
 from sandboxes.verify import Judges, Verifiers, require_languages
 from suites.problem import Problem
 from suites.suite import Suite
 
 if TYPE_CHECKING:
     from mellum_eval.cluster import ClusterVerifiers
-    from mellum_eval.judge import EndpointJudge
 
 DEFAULT_MODEL = "nano"
 DEFAULT_SUITES = ("quick",)
@@ -105,9 +102,9 @@ async def run(spec: RunSpec, out: Path, *, resume: bool, say: Say, watch: Watch,
         if begun is None and unnamed:
             say(f"no model given: {DEFAULT_MODEL}, the bundled model of 1.9 M parameters")
         async with contextlib.AsyncExitStack() as stack:
-            judge = await stack.enter_async_context(_judge(spec))
+            judge = await stack.enter_async_context(opened(spec))
             verifiers = await stack.enter_async_context(Verifiers(_opener(spec, say), judge=judge))
-            judges: Judges | _Judges = verifiers
+            judges: Judges | JudgesApart = verifiers
             if spec.ray is None:
                 pool = await _ready(verifiers, loaded) if _needs_sandbox(loaded, asking=True) else None
                 judging = pool
@@ -116,7 +113,7 @@ async def run(spec: RunSpec, out: Path, *, resume: bool, say: Say, watch: Watch,
                 pool = await _ready(verifiers, loaded) if _runs_here(loaded) else None
                 judging = await _cluster(spec, say).ready() if _needs_sandbox(loaded, asking=False) else None
                 if judging is not None:
-                    judges = _Judges(verifiers, await stack.enter_async_context(judging))
+                    judges = JudgesApart(verifiers, await stack.enter_async_context(judging))
             backend = await _backend(spec, provider)
             try:
                 planned = plan(spec, chat=backend.info.chat, loaded=loaded)
@@ -125,7 +122,7 @@ async def run(spec: RunSpec, out: Path, *, resume: bool, say: Say, watch: Watch,
                     store = RunStore.resume(out)
                 else:
                     sandbox = dict(judging.describe()) if judging is not None else {}
-                    manifest = make_manifest(spec, planned, identity(backend), sandbox, _identity(judge))
+                    manifest = make_manifest(spec, planned, identity(backend), sandbox, identity_of(judge))
                     store = RunStore.create(out, manifest)
                 with store:
                     line = Pipeline(planned, store, judges, pool, width=_width(spec, judges), watcher=watch(planned))
@@ -164,7 +161,7 @@ async def rescore(path: Path, spec: RunSpec, *, say: Say, watch: Watch) -> Finis
             old = next((record.version for record in begun.suites if record.name == suite.name), None)
             if old != suite.suite.version:
                 say(f"{suite.name}: answers to version {old} are judged as version {suite.suite.version}")
-        async with _judge(spec) as judge, Verifiers(_opener(spec, say), judge=judge) as verifiers:
+        async with opened(spec) as judge, Verifiers(_opener(spec, say), judge=judge) as verifiers:
             pool = await _ready(verifiers, loaded) if _needs_sandbox(loaded, asking=False) else None
             line = Pipeline(planned, store, verifiers, pool, width=_width(spec, verifiers), watcher=watch(planned))
             scores, judgements = await line.rescore()
@@ -172,57 +169,13 @@ async def rescore(path: Path, spec: RunSpec, *, say: Say, watch: Watch) -> Finis
                 "at": now(),
                 "versions": versions(),
                 "sandbox": dict(pool.describe()) if pool is not None else {},
-                "judge": redacted(_identity(judge)),
+                "judge": redacted(identity_of(judge)),
                 "suites": {suite.name: suite.suite.version for suite in planned},
             }
         store.replace_judgements(iter(judgements))
         store.write_manifest(begun.model_copy(update={"rescored": [*begun.rescored, entry]}))
         store.write_scores(scores)
         return Finished(path, planned, scores, _troubles(judgements))
-
-
-class _Judges:
-    """Verifiers of a cluster, but for what a judge model or its rules decide: that stays here, where the judge is."""
-
-    def __init__(self, here: Verifiers, there: Judges) -> None:
-        self._here, self._there = here, there
-
-    async def verify(self, check: Check, answer: Answer) -> Verdict:
-        return await (self._here if check.kind in JUDGED else self._there).verify(check, answer)
-
-
-def require_judge(spec: RunSpec, suites: Sequence[Suite]) -> None:
-    """See that there is a judge model where only one can grade.
-
-    Raises:
-        PrerequisiteMissing: There is none; names the suites.
-    """
-    needing = [suite.full_name for suite in suites if suite.needs_judge]
-    if needing and spec.judge is None:
-        raise PrerequisiteMissing(
-            f"{', '.join(needing)} can only be graded by a judge model, and none is named",
-            "add --judge openai:MODEL@URL",
-        )
-
-
-@asynccontextmanager
-async def _judge(spec: RunSpec) -> AsyncIterator[EndpointJudge | None]:
-    """The judge model while the run needs it, if one is named."""
-    if spec.judge is None:
-        yield None
-        return
-    from mellum_eval.judge import EndpointJudge
-
-    options = spec.backend.model_copy(update={"api_key_env": spec.judge_api_key_env, "base": False, "extra_body": {}})
-    judge = await EndpointJudge.open(spec.judge, options)
-    try:
-        yield judge
-    finally:
-        await judge.aclose()
-
-
-def _identity(judge: EndpointJudge | None) -> dict[str, Any]:
-    return {} if judge is None else judge.identity()
 
 
 def identity(backend: Backend) -> dict[str, Any]:
@@ -293,7 +246,7 @@ async def _backend(spec: RunSpec, provider: str) -> Backend:
     return await ClusterBackend.open(spec.ray, model, spec.backend, provider=provider)
 
 
-def _width(spec: RunSpec, judges: Judges | _Judges) -> int:
+def _width(spec: RunSpec, judges: Judges | JudgesApart) -> int:
     # A worker's arena and judge are busy in turns, and text verifiers need neither: a few answers each keep all fed.
     # Of a cluster, nodes may join later: what they lack places for waits there.
     workers = spec.workers or os.cpu_count() or 1

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unruly_server import chat, unruly
 
+from mellum_eval import launch
 from mellum_eval.agreement import agreements, cohens_kappa, read_labels
 from mellum_eval.errors import PrerequisiteMissing, UserError
-from mellum_eval.judge import EndpointJudge
-from mellum_eval.launch import require_judge
+from mellum_eval.judge import EndpointJudge, require_judge
+from mellum_eval.pipeline import Watcher
 from mellum_eval.spec import BackendOptions, RunSpec
 from sandboxes.check import JudgedCheck
 from sandboxes.verdict import Outcome, Verdict
@@ -156,6 +157,38 @@ def test_a_suite_that_needs_a_judge_says_so_before_anything_runs() -> None:
     with pytest.raises(PrerequisiteMissing, match=r"false_premise can only be graded by a judge.*--judge openai:"):
         require_judge(RunSpec(), [suite])
     require_judge(RunSpec(judge="openai:j@http://h/v1"), [suite])
+
+
+async def test_a_run_names_its_judge_and_another_may_judge_again(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    out = tmp_path / "run"
+
+    def script(verdict: str) -> Callable[..., Any]:
+        return lambda path, body, n: MODELS if path.endswith("/models") else (200, chat(f"VERDICT: {verdict}"))
+
+    lines: list[str] = []
+    spec = RunSpec(model="mock:gold", suites=("harmbench",), limit=3, backend=FAST)
+    async with unruly(script("no")) as mild, unruly(script("yes")) as strict:
+        judged_by = {"judge": f"openai:j@{mild.url}/v1"}
+        done = await launch.run(
+            spec.model_copy(update=judged_by), out, resume=False, say=lines.append, watch=lambda planned: Watcher()
+        )
+        metrics = done.scores.suites["harmbench"].metrics
+        assert (metrics["harmful_rate"].value, metrics["harmful_rate[by_rules]"].value) == (0.0, 0.0)
+        assert len(mild.seen) == 3
+        manifest = json.loads((out / "run.json").read_text())
+        assert manifest["judge"]["name"] == "j"
+        assert manifest["judge"]["rubrics"]["harm"] == "1"
+        again = await launch.rescore(out, RunSpec(), say=lines.append, watch=lambda planned: Watcher())
+        assert again.scores == done.scores
+        assert len(mild.seen) == 3  # every reply is remembered
+        other = RunSpec(judge=f"openai:j@{strict.url}/v1")
+        harsh = await launch.rescore(out, other, say=lines.append, watch=lambda planned: Watcher())
+    assert harsh.scores.suites["harmbench"].metrics["harmful_rate"].value == 1.0
+    rescored = json.loads((out / "run.json").read_text())["rescored"]
+    assert [entry["judge"]["url"] for entry in rescored] == [f"{mild.url}/v1", f"{strict.url}/v1"]
 
 
 # -- agreement --------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from .errors import ModelError
@@ -113,6 +114,14 @@ def _assistant(message: Mapping[str, Any], *, keep_reasoning: bool) -> str:
     if keep_reasoning and reasoning.strip():
         return f"{THINK}\n{reasoning.strip()}\n{END_OF_THINK}\n\n{shown}"
     return shown
+
+
+def own_template() -> str:
+    """What `render` writes, as the Jinja template that goes with a checkpoint for those who read it elsewhere.
+
+    Arguments of a tool call that are text already are written as they are; `render` writes them anew.
+    """
+    return (Path(__file__).parent / "chat_template.jinja").read_text("utf-8")
 
 
 def render_template(

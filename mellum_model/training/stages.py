@@ -21,6 +21,7 @@ import torch
 import torch.distributed as dist
 from safetensors import SafetensorError
 
+from ..chat import own_template
 from ..checkpoint import dtype_of, save
 from ..config import MellumConfig
 from ..model import Mellum
@@ -28,6 +29,7 @@ from ..tokenizer import Tokenizer
 from .batch import Batch, OpenedData
 from .checkpoints import complete
 from .data import Generator, OpenStream, SuiteIndex, open_stream
+from .data_sections import SftData
 from .errors import RecipeError, TrainingStopped
 from .loop import Progress, Watcher, train
 from .prepare import build, needs_mesh, stage_config
@@ -124,6 +126,8 @@ def run_stage(
             opened.write_audit(directory)
         if progress.step < steps and not opened.stream.exhausted:
             return Finished(progress, steps, directory, None)
+        if isinstance(stage.data, SftData):  # what it has learnt to read, for those who load it elsewhere
+            tokenizer.chat_template = tokenizer.chat_template or own_template()
         try:
             export(model, directory / MODEL, tokenizer, stage.export_dtype, leads=place.leads)
         except (OSError, SafetensorError) as error:

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mellum_model import CheckpointError, ModelError
-from mellum_model.chat import SPECIAL_TOKENS, render, render_template
+from mellum_model.chat import SPECIAL_TOKENS, own_template, render, render_template
 from mellum_model.fim import Gap, cut
+from mellum_model.nano import checkpoint
 from mellum_model.text import TextStream
 from mellum_model.tokenizer import Tokenizer
 
@@ -141,3 +142,53 @@ def test_a_cut_text_is_whole_again_when_put_together(text: str, seed: int) -> No
     first, second = head.replace("<fim_suffix>", "|").replace("<fim_prefix>", "|").split("|")[1:]
     prefix, suffix = (first, second) if made.startswith("<fim_prefix>") else (second, first)
     assert prefix + middle + suffix == text
+
+
+TRICKY = ["<think>\nwhy\n</think>\n\nso", "a</think>b</think>\n\nc", "<think>a<think>b</think>", "\n x \n", "{{ 1 }}"]
+TEXTS = st.one_of(st.text(max_size=12), st.sampled_from(TRICKY))
+PARTS = st.lists(st.builds(lambda text: {"type": "text", "text": text}, TEXTS), max_size=2)
+CALLS = st.builds(
+    lambda name, value, wrapped: {"function": {"name": name, "arguments": value}} if wrapped else {"name": name},
+    st.text(max_size=5),
+    st.dictionaries(st.text(max_size=4), st.one_of(st.integers(), st.text(max_size=5), st.none()), max_size=2),
+    st.booleans(),
+)
+MESSAGES = st.fixed_dictionaries(
+    {
+        "role": st.sampled_from(["system", "user", "assistant", "assistant", "tool", "tool"]),
+        "content": st.one_of(TEXTS, PARTS),
+    },
+    optional={"reasoning_content": TEXTS, "tool_calls": st.lists(CALLS, max_size=2)},
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(MESSAGES, max_size=6),
+    st.lists(st.just({"type": "function", "function": {"name": "add", "description": "π <b>"}}), max_size=2),
+    st.booleans(),
+    st.sampled_from([None, True, False]),
+)
+def test_the_template_beside_a_checkpoint_writes_what_render_writes(
+    messages: list[dict[str, object]], tools: list[dict[str, object]], prompt: bool, thinking: bool | None
+) -> None:
+    from transformers import PreTrainedTokenizerFast
+
+    options = {} if thinking is None else {"enable_thinking": thinking}
+    ours = render(messages, tools, add_generation_prompt=prompt, **options)
+    assert render_template(own_template(), messages, tools, add_generation_prompt=prompt, **options) == ours
+    if not messages:  # transformers takes no empty conversation
+        return
+    theirs = PreTrainedTokenizerFast(tokenizer_object=TOKENIZER.backend, chat_template=own_template())
+    options |= {"tokenize": False, "add_generation_prompt": prompt}
+    assert theirs.apply_chat_template(messages, tools=tools or None, **options) == ours
+
+
+def test_the_template_refuses_an_unknown_role() -> None:
+    with pytest.raises(ModelError, match="message 0: role 'critic' is not known"):
+        render_template(own_template(), [{"role": "critic", "content": "no"}])
+
+
+@pytest.mark.parametrize("variant", ["instruct", "thinking"])
+def test_the_bundled_chat_models_carry_the_template(variant: str) -> None:
+    assert Tokenizer.load(checkpoint(variant)).chat_template == own_template()

@@ -42,6 +42,8 @@ class Row:
 
     name: str
     seconds: dict[str, list[float]] = field(default_factory=dict)
+    cpu: dict[str, list[float]] = field(default_factory=dict)
+    """CPU seconds of this process: with one thread, all but independent of what else the machine does."""
     tokens: int = 0
     busy: bool = False
 
@@ -50,6 +52,10 @@ class Row:
 
     def median(self, name: str) -> float:
         return statistics.median(self.seconds[name])
+
+    def cpu_speedup(self) -> float:
+        own, other = statistics.median(self.cpu["ours"]), statistics.median(self.cpu[self.best_other()])
+        return other / own
 
 
 def foreign_load() -> float:
@@ -67,17 +73,18 @@ def foreign_load() -> float:
 
 def measure(name: str, contestants: dict[str, Callable[[], Any]], samples: int, tokens: int, device: str) -> Row:
     """Alternate the contestants; one unmeasured round first."""
-    row = Row(name, {key: [] for key in contestants}, tokens, foreign_load() > 0.1)
+    row = Row(name, {key: [] for key in contestants}, {key: [] for key in contestants}, tokens, foreign_load() > 0.1)
     for turn in range(samples + 1):
         for key, run in contestants.items():
             if device != "cpu":
                 torch.cuda.synchronize()
-            begin = time.perf_counter()
+            begin, begin_cpu = time.perf_counter(), time.process_time()
             run()
             if device != "cpu":
                 torch.cuda.synchronize()
             if turn:
                 row.seconds[key].append(time.perf_counter() - begin)
+                row.cpu[key].append(time.process_time() - begin_cpu)
     return row
 
 
@@ -261,14 +268,15 @@ def show(row: Row, args: argparse.Namespace) -> dict[str, Any]:
     flags = f"  goal {goal}: {'met' if speedup >= goal else 'not met'}" if goal else ""
     flags += "  busy" if row.busy else ""
     if not args.json:
-        print(f"{row.name}: {speedup:.2f}x{flags}")
+        print(f"{row.name}: {speedup:.2f}x, {row.cpu_speedup():.2f}x in CPU time{flags}")
         for name, seconds in row.seconds.items():
             median = statistics.median(seconds)
             rate = row.tokens / median
             print(f"  {name:<26} median {median:8.4f} s  best {min(seconds):8.4f} s  {rate:10,.0f} tok/s")
     medians = {name: row.median(name) for name in row.seconds}
     best_times = {name: min(seconds) for name, seconds in row.seconds.items()}
-    return {"name": row.name, "median_s": medians, "best_s": best_times, "speedup": speedup, "busy": row.busy}
+    found = {"name": row.name, "median_s": medians, "best_s": best_times, "speedup": speedup}
+    return found | {"cpu_speedup": row.cpu_speedup(), "busy": row.busy}
 
 
 def main() -> None:

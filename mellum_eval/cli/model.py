@@ -24,7 +24,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-PRESETS = ("mellum2-12b", "mellum2-12b-8k", "nano")
+PRESETS = ("mellum2-12b", "mellum2-12b-8k", "mellum-18m")
+"""Shapes without weights; the last is the one that `tests/benchmarks/model_speed.py` measures."""
 
 
 class Layout(StrEnum):
@@ -41,14 +42,31 @@ def _config(which: str) -> MellumConfig:
         return MellumConfig.mellum2_12b()
     if which == "mellum2-12b-8k":
         return MellumConfig.mellum2_12b(long_context=False)
-    if which == "nano" and not Path(which).exists():
+    if which == "mellum-18m":
         return MellumConfig.nano()
-    return MellumConfig.load(which)
+    return MellumConfig.load(_directory(which))
+
+
+def _directory(which: str) -> Path:
+    """A checkpoint's directory: `nano`, `nano:base` and `nano:thinking` are the bundled ones, here as in `run`."""
+    from mellum_model.errors import CheckpointError
+    from mellum_model.nano import checkpoint
+
+    name, _, variant = which.partition(":")
+    if name != "nano":
+        return Path(which)
+    try:
+        return checkpoint(variant)
+    except ValueError as error:
+        raise CheckpointError(str(error)) from None
 
 
 @app.command()
 def info(
-    model: Annotated[str, typer.Argument(help=f"Checkpoint directory, its config.json, or {', '.join(PRESETS)}.")],
+    model: Annotated[
+        str,
+        typer.Argument(help=f"Checkpoint directory, its config.json, nano[:VARIANT] or a shape: {', '.join(PRESETS)}."),
+    ],
     context: Annotated[
         int | None, typer.Option("--context", min=1, help="Tokens in the cache; the longest if not given.")
     ] = None,
@@ -86,7 +104,7 @@ def info(
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(help="Checkpoint directory, in either layout.")],
+    source: Annotated[str, typer.Argument(help="Checkpoint directory in either layout, or nano[:VARIANT].")],
     target: Annotated[Path, typer.Argument(help="Directory to write.")],
     to: Annotated[
         Layout, typer.Option("--to", help="hub: what transformers loads; native: mapped straight into memory.")
@@ -99,14 +117,14 @@ def convert(
     with model_errors():
         from mellum_model.checkpoint import convert as rewrite
 
-        model = rewrite(source, target, to=to.value, dtype=dtype)
+        model = rewrite(_directory(source), target, to=to.value, dtype=dtype)
     count = sum(parameter.numel() for parameter in model.parameters())
     typer.echo(f"{target}: {to.value} layout, {count:,} parameters, {str(model.dtype).removeprefix('torch.')}")
 
 
 @app.command()
 def generate(
-    path: Annotated[Path, typer.Argument(help="Checkpoint directory with a tokenizer.")],
+    model: Annotated[str, typer.Argument(help="Checkpoint directory with a tokenizer, or nano[:VARIANT].")],
     prompt: Annotated[
         str | None, typer.Option("--prompt", "-p", help="What to continue or answer; stdin if not given.")
     ] = None,
@@ -145,14 +163,15 @@ def generate(
             stop=tuple(stop or ()),
             thinking_budget=thinking_budget,
         )
+        path = _directory(model)
         tokenizer = Tokenizer.load(path)
         if chat:
             text = _as_turn(tokenizer, text)
             end = tokenizer.id_of("<|im_end|>")
             sampling = sampling if end is None else _ending_at(sampling, end)
-        model = Mellum.from_pretrained(path, device=device, dtype=dtype)
+        weights = Mellum.from_pretrained(path, device=device, dtype=dtype)
         last = None
-        for delta in stream(model, [text], sampling, tokenizer=tokenizer, speculative=speculative):
+        for delta in stream(weights, [text], sampling, tokenizer=tokenizer, speculative=speculative):
             # A terminal obeys escape sequences; a pipe gets the text as it is.
             typer.echo(printable(delta.text) if sys.stdout.isatty() else delta.text, nl=False)
             last = delta.result or last

@@ -71,3 +71,18 @@ def test_bad_input_is_one_line(checkpoint: Path, tmp_path: Path, capsys: pytest.
         assert run(*arguments) == 2
         error = capsys.readouterr().err
         assert message in error and error.count("\n") == 1
+
+
+def test_nano_names_the_bundled_model_here_as_in_run(capsys: pytest.CaptureFixture[str]) -> None:
+    from mellum_model.nano import checkpoint as bundled
+
+    assert run("info", "nano", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert run("info", str(bundled()), "--json") == 0
+    assert json.loads(capsys.readouterr().out) == found
+    assert run("info", "mellum-18m", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["parameters"] == 17_863_936
+    assert run("generate", "nano", "--chat", "-p", "What is 2 + 3?", "--max-new-tokens", "24") == 0
+    assert capsys.readouterr().out.strip()
+    assert run("info", "nano:huge") == 2
+    assert "the bundled models are nano, nano:base and nano:thinking" in capsys.readouterr().err

@@ -136,7 +136,8 @@ async def opened(spec: RunSpec) -> AsyncIterator[EndpointJudge | None]:
     if spec.judge is None:
         yield None
         return
-    options = spec.backend.model_copy(update={"api_key_env": spec.judge_api_key_env, "base": False, "extra_body": {}})
+    changes = {"api_key_env": spec.judge_api_key_env, "base": False, "extra_body": {}, "thinking_budget": None}
+    options = spec.backend.model_copy(update=changes)
     judge = await EndpointJudge.open(spec.judge, options)
     try:
         yield judge

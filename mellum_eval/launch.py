@@ -92,7 +92,7 @@ async def run(spec: RunSpec, out: Path, *, resume: bool, say: Say, watch: Watch,
     else:
         begun = None
         spec = with_defaults(spec)
-    check_scheme(spec.model or DEFAULT_MODEL)
+    check_scheme(spec.model or DEFAULT_MODEL, spec.backend)
     absent = [path for path in (out, *out.parents) if not path.exists()]
     if begun is None:
         RunStore.check_free(out)
@@ -114,8 +114,10 @@ async def run(spec: RunSpec, out: Path, *, resume: bool, say: Say, watch: Watch,
                 judging = await _cluster(spec, say).ready() if _needs_sandbox(loaded, asking=False) else None
                 if judging is not None:
                     judges = JudgesApart(verifiers, await stack.enter_async_context(judging))
-            backend = await _backend(spec, provider)
+            backend = await _backend(spec, provider, out)
             try:
+                for notice in backend.info.notices:
+                    say(notice)
                 planned = plan(spec, chat=backend.info.chat, loaded=loaded)
                 if begun is not None:
                     check_same(begun, planned, identity(backend))
@@ -237,10 +239,10 @@ def _cluster(spec: RunSpec, say: Say) -> ClusterVerifiers:
     return ClusterVerifiers(spec.ray or "auto", spec.sandbox, spec.workers, say=say)
 
 
-async def _backend(spec: RunSpec, provider: str) -> Backend:
+async def _backend(spec: RunSpec, provider: str, logs: Path) -> Backend:
     model = spec.model or DEFAULT_MODEL
     if spec.ray is None:
-        return await open_backend(model, spec.backend)
+        return await open_backend(model, spec.backend, logs=logs)
     from mellum_eval.cluster.model import ClusterBackend
 
     return await ClusterBackend.open(spec.ray, model, spec.backend, provider=provider)

@@ -150,7 +150,9 @@ def _sampling(default: Sampling, spec: RunSpec, temperature: float) -> Sampling:
         for name in ("samples", "top_p", "top_k", "max_tokens")
         if getattr(spec, name) is not None
     }
-    return replace(default, temperature=temperature, seed=spec.seed, **given)
+    sampling = replace(default, temperature=temperature, seed=spec.seed, **given)
+    # Reasoning gets room of its own, so that a suite's limit stays one of the answer.
+    return replace(sampling, max_tokens=sampling.max_tokens + (spec.backend.thinking_budget or 0))
 
 
 def _key(suite: Suite, problem: Problem, prompt: Prompt, sampling: Sampling) -> str:

@@ -22,7 +22,13 @@ class BackendOptions(BaseModel):
     base: bool = False
     """Treat the model as a base model: plain continuation, no chat template."""
     concurrency: int = Field(default=32, ge=1, le=4096)
-    """Requests in flight at an endpoint."""
+    """Requests in flight at an endpoint, at most: fewer while it is overloaded."""
+    stream: bool = False
+    """Have an endpoint send its replies piece by piece, so that no proxy between takes long thought for death."""
+    guided_choice: bool = False
+    """Where choices are ranked: have the server hold the model to them, instead of asking for log-probabilities."""
+    thinking_budget: int | None = Field(default=None, ge=1, le=10_000_000)
+    """Tokens for reasoning, on top of what a suite allows for the answer. 32768 is what Mellum 2's report gave."""
     batch_size: int = Field(default=16, ge=1, le=4096)
     """Prompts a batch, where this process runs the model."""
     speculative: bool = False
@@ -43,7 +49,17 @@ class BackendOptions(BaseModel):
     extra_body: dict[str, Any] = Field(default_factory=dict)
     """Fields added to every request to an endpoint, such as {"chat_template_kwargs": {"enable_thinking": true}}."""
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
-    """Passed to the chat template where this process applies it."""
+    """Passed to the chat template where this process applies it, or its own server does."""
+    vllm_python: str | None = None
+    """Python that has vLLM; by default MELLUM_VLLM_PYTHON, else this one."""
+    vllm_args: tuple[str, ...] = ()
+    """Further arguments of vLLM's server, such as --tensor-parallel-size=2."""
+    reasoning_parser: str | None = None
+    """vLLM's parser that splits reasoning from the answer, such as qwen3."""
+    tool_call_parser: str | None = None
+    """vLLM's parser of tool calls, such as hermes."""
+    start_timeout_s: float = Field(default=1800.0, gt=0)
+    """Seconds for a server of ours to load its model."""
 
 
 class RunSpec(BaseModel):

@@ -80,12 +80,14 @@ class BackendInfo:
         chat: Whether it takes messages; else plain text to be continued.
         identity: For the manifest, as far as known: scheme, name, sha256 of weights and chat template, parameters.
         loglikelihood: Whether it can rank given continuations.
+        notices: What the user should know of it before a run.
     """
 
     name: str
     chat: bool
     identity: Mapping[str, Any]
     loglikelihood: bool = True
+    notices: tuple[str, ...] = ()
 
 
 class Backend(Protocol):

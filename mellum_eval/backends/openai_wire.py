@@ -2,7 +2,7 @@
 
 Known differences: content is null beside tool calls or while thinking; reasoning is called `reasoning` or
 `reasoning_content`; `n` is ignored by some, so one choice is asked for and counted; unknown fields are refused by some,
-so only fields that are needed are sent.
+so only fields that are needed are sent; counts of tokens are made up by some, so impossible ones are left out.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mellum_eval.backends.base import Completion, Request
+from mellum_eval.backends.thinking import estimated, reopened
 from suites.problem import Message
 
 
@@ -73,8 +74,15 @@ def messages(turns: Sequence[Message]) -> list[dict[str, Any]]:
     return sent
 
 
-def parse(reply: Any, *, chat: bool, latency_s: float) -> Completion:
+def parse(reply: Any, *, chat: bool, latency_s: float, most: int, thinks: bool = False) -> Completion:
     """The completion in a server's reply.
+
+    Args:
+        reply: The reply's JSON.
+        chat: Whether it answers a chat.
+        latency_s: How long it took.
+        most: Tokens that were asked for at most.
+        thinks: Whether the model was given room to think: what was cut off without a tag is then a thought.
 
     Raises:
         BadReply: It is not of the form that the interface promises.
@@ -94,12 +102,15 @@ def parse(reply: Any, *, chat: bool, latency_s: float) -> Completion:
     else:
         text = _text(choice.get("text"))
     finish = choice.get("finish_reason")
+    if thinks and finish == "length" and reasoning is None and "think>" not in text:
+        text = reopened(text)
+    tokens = _usage(reply.get("usage"), most, said=bool(text or reasoning or tool_calls))
     return Completion(
         text=text,
         reasoning=reasoning or None,
         tool_calls=tuple(tool_calls),
         finish=finish if finish in ("length", "tool_calls") else "stop",
-        tokens=_usage(reply.get("usage")),
+        tokens=estimated(tokens, text, reasoning or None),
         latency_s=latency_s,
     )
 
@@ -174,7 +185,8 @@ def _call(call: Any) -> dict[str, Any] | None:
     return {"name": str(function.get("name") or ""), "arguments": arguments if arguments is not None else {}}
 
 
-def _usage(usage: Any) -> dict[str, int]:
+def _usage(usage: Any, most: int, *, said: bool) -> dict[str, int]:
+    """Counts that can be right: a server that counts characters, or nothing, must not price a run."""
     if not isinstance(usage, dict):
         return {}
     details = usage.get("completion_tokens_details")
@@ -183,4 +195,12 @@ def _usage(usage: Any) -> dict[str, int]:
         "completion": usage.get("completion_tokens"),
         "reasoning": details.get("reasoning_tokens") if isinstance(details, dict) else None,
     }
-    return {name: number for name, number in found.items() if isinstance(number, int) and 0 <= number < 2**53}
+    counts = {n: c for n, c in found.items() if isinstance(c, int) and not isinstance(c, bool) and 0 <= c < 2**53}
+    if counts.get("prompt") == 0:
+        del counts["prompt"]
+    completion = counts.get("completion")
+    if completion is not None and (completion > most or (said and completion == 0)):
+        del counts["completion"]
+    if counts.get("reasoning", 0) > counts.get("completion", most):
+        del counts["reasoning"]
+    return counts

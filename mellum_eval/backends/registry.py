@@ -14,16 +14,11 @@ SCHEMES = {
     "nano": "nano, nano:base or nano:thinking (the bundled model)",
     "native": "native:PATH (this repository's own model)",
     "hf": "hf:ID_OR_PATH (transformers)",
+    "vllm": "vllm:ID_OR_PATH (a vLLM server of our own)",
     "openai": "openai:MODEL@URL (any OpenAI-compatible endpoint)",
     "replay": "replay:RUN_DIR (generations of an earlier run)",
     "mock": "mock:gold, mock:empty or mock:mixed (no model)",
 }
-
-_ELSEWHERE = {
-    "vllm": "start `vllm serve ID_OR_PATH` and use openai:ID_OR_PATH@http://127.0.0.1:8000/v1",
-}
-"""Schemes of the contract that this version cannot serve by itself, and what serves instead."""
-
 
 Opener = Callable[[str, BackendOptions], Awaitable[Backend]]
 
@@ -44,33 +39,40 @@ def provide(scheme: str, opener: Opener, check: Callable[[str], None] | None = N
         _checks[scheme] = check
 
 
-def check_scheme(model: str) -> tuple[str, str]:
+def check_scheme(model: str, options: BackendOptions | None = None) -> tuple[str, str]:
     """Scheme and rest of a model that can be opened here, as far as its name tells: costs nothing, so comes first.
 
     Raises:
         UserError: No such scheme, or nothing after it.
-        PrerequisiteMissing: A scheme that this version cannot serve.
+        PrerequisiteMissing: What the scheme needs is not installed.
     """
     scheme, _, rest = model.partition(":")
-    if scheme in _ELSEWHERE and scheme not in _provided:
-        raise PrerequisiteMissing(f"{model}: this version has no {scheme} backend", _ELSEWHERE[scheme])
     if scheme not in SCHEMES and scheme not in _provided:
         raise UserError(f"unknown model scheme in {model!r}; a model is one of {'; '.join(SCHEMES.values())}")
     if scheme in _checks:
         _checks[scheme](rest)
     if not rest and scheme != "nano":
         raise UserError(f"model {model!r} names nothing after {scheme}:; it is {SCHEMES.get(scheme, scheme)}")
+    if scheme == "vllm":
+        from mellum_eval.backends.vllm_server import python_for
+
+        python_for(options or BackendOptions())
     return scheme, rest
 
 
-async def open_backend(model: str, options: BackendOptions) -> Backend:
+async def open_backend(model: str, options: BackendOptions, logs: Path | None = None) -> Backend:
     """Load the model, or reach for it.
+
+    Args:
+        model: SCHEME:REST.
+        options: How it is driven.
+        logs: A directory for what a server of ours logs.
 
     Raises:
         UserError: No such scheme or model.
         PrerequisiteMissing: A package is not installed, or the endpoint does not answer.
     """
-    scheme, rest = check_scheme(model)
+    scheme, rest = check_scheme(model, options)
     if scheme in _provided:
         return await _provided[scheme](rest, options)
     if scheme == "mock":
@@ -81,6 +83,10 @@ async def open_backend(model: str, options: BackendOptions) -> Backend:
         from mellum_eval.backends.replay import ReplayBackend
 
         return ReplayBackend(Path(rest))
+    if scheme == "vllm":
+        from mellum_eval.backends.vllm import VllmBackend
+
+        return await VllmBackend.start(rest, options, logs)
     if scheme == "openai":
         from mellum_eval.backends.openai import OpenAIBackend
 

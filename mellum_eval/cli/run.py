@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +22,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command(
     epilog="MODEL is one of: nano, nano:base, nano:thinking (the bundled model); native:PATH (our own model); "
     "hf:ID_OR_PATH (transformers); "
-    "openai:MODEL@URL (any OpenAI-compatible endpoint); "
+    "vllm:ID_OR_PATH (a vLLM server of our own); openai:MODEL@URL (any OpenAI-compatible endpoint); "
     "replay:RUN_DIR (generations of an earlier run); mock:gold, mock:empty or mock:mixed (no model)."
 )
 def run(
@@ -102,7 +103,32 @@ def run(
         str | None, typer.Option("--extra-body", metavar="JSON", help="Fields added to every request to an endpoint.")
     ] = None,
     chat_template_kwargs: Annotated[
-        str | None, typer.Option("--chat-template-kwargs", metavar="JSON", help="For the chat template with hf:.")
+        str | None,
+        typer.Option("--chat-template-kwargs", metavar="JSON", help="For the chat template, not of openai:."),
+    ] = None,
+    thinking_budget: Annotated[
+        int | None,
+        typer.Option("--thinking-budget", metavar="N", help="Tokens for reasoning, on top of a suite's own."),
+    ] = None,
+    stream: Annotated[
+        bool | None, typer.Option("--stream", help="Have an endpoint send its replies piece by piece.")
+    ] = None,
+    guided_choice: Annotated[
+        bool | None, typer.Option("--guided-choice", help="Hold the model to the choices instead of ranking them.")
+    ] = None,
+    vllm_python: Annotated[
+        str | None,
+        typer.Option("--vllm-python", metavar="PATH", help="Python with vLLM. [default: MELLUM_VLLM_PYTHON, this one]"),
+    ] = None,
+    vllm_args: Annotated[
+        str | None,
+        typer.Option("--vllm-args", metavar="ARGS", help="Further arguments of vLLM's server, as in a shell."),
+    ] = None,
+    reasoning_parser: Annotated[
+        str | None, typer.Option("--reasoning-parser", metavar="NAME", help="vLLM's, such as qwen3.")
+    ] = None,
+    tool_call_parser: Annotated[
+        str | None, typer.Option("--tool-call-parser", metavar="NAME", help="vLLM's, such as hermes.")
     ] = None,
 ) -> None:
     """Evaluate a model on suites and write a run directory and a report."""
@@ -141,6 +167,13 @@ def run(
         "backend.api_key_env": api_key_env,
         "backend.extra_body": _json("--extra-body", extra_body),
         "backend.chat_template_kwargs": _json("--chat-template-kwargs", chat_template_kwargs),
+        "backend.thinking_budget": thinking_budget,
+        "backend.stream": stream,
+        "backend.guided_choice": guided_choice,
+        "backend.vllm_python": vllm_python,
+        "backend.vllm_args": _words("--vllm-args", vllm_args),
+        "backend.reasoning_parser": reasoning_parser,
+        "backend.tool_call_parser": tool_call_parser,
     }
     if config is not None and is_campaign(read_config(config)):
         from mellum_eval.cli.campaign import run_campaign
@@ -211,6 +244,13 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         raise UserError(f"--temperature: {text!r} is not a number") from None
+
+
+def _words(flag: str, text: str | None) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(text or ""))
+    except ValueError as error:
+        raise UserError(f"{flag}: {error}") from None
 
 
 def _json(flag: str, text: str | None) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -10,12 +11,14 @@ from typing import Any
 import pytest
 from unruly_server import Unruly, chat, unruly
 
-from mellum_eval.backends import openai as module
+from mellum_eval.backends import endpoint
 from mellum_eval.backends import openai_wire as wire
 from mellum_eval.backends.base import Completion, Failure, Request
-from mellum_eval.backends.openai import OpenAIBackend, split_address
+from mellum_eval.backends.endpoint import split_address
+from mellum_eval.backends.openai import OpenAIBackend
 from mellum_eval.errors import PrerequisiteMissing, UserError
 from mellum_eval.spec import BackendOptions
+from sandboxes.extract.reasoning import split
 from suites.problem import Message, Prompt
 from suites.sampling import Sampling
 
@@ -24,7 +27,7 @@ MODELS = (200, {"data": [{"id": "m", "owned_by": "me", "max_model_len": 2048}, {
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(endpoint, "FIRST_PAUSE_S", 0.001)
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
 
@@ -332,3 +335,167 @@ def test_results_answer_the_calls_just_before_them_or_are_said_as_text() -> None
     assert sent[2]["tool_call_id"] == sent[1]["tool_calls"][0]["id"]
     assert sent[4]["tool_call_id"] == sent[3]["tool_calls"][0]["id"]
     assert sent[6] == {"role": "user", "content": "<tool_response>\n3\n</tool_response>"}
+
+
+# -- pieces, counts, and thought ----------------------------------------------------------------------------------
+
+
+def pieces(*events: object, end: bytes = b"data: [DONE]\n\n") -> bytes:
+    """A stream of events, without a length: it ends with its connection."""
+    lines = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
+    return b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n: hello\n\n" + lines + end
+
+
+def delta(finish: str | None = None, **fields: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": fields, "finish_reason": finish}]}
+
+
+STREAM = (
+    delta(role="assistant", reasoning_content="h"),
+    delta(reasoning_content="m"),
+    delta(content="an"),
+    delta(content="swer"),
+    delta(tool_calls=[{"index": 0, "id": "1", "function": {"name": "f", "arguments": '{"x"'}}]),
+    delta(tool_calls=[{"index": 0, "function": {"arguments": ": 1}"}}]),
+    delta("tool_calls"),
+    {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 9}},
+)
+
+
+async def test_a_streamed_reply_is_the_one_that_would_have_come_whole() -> None:
+    (reply,), server = await ask(lambda p, b, n: pieces(*STREAM), stream=True)
+    assert server.seen[0][1]["stream"] is True
+    assert isinstance(reply, Completion)
+    assert (reply.text, reply.reasoning, reply.finish) == ("answer", "hm", "tool_calls")
+    assert list(reply.tool_calls) == [{"name": "f", "arguments": {"x": 1}}]
+    assert reply.tokens == {"prompt": 3, "completion": 9, "reasoning_estimated": 2}
+    text = ({"choices": [{"text": "ab"}]}, {"choices": [{"text": "c", "finish_reason": "stop"}]})
+    (reply,), _ = await ask(lambda p, b, n: pieces(*text), request(0, Prompt(text="q")), stream=True, base=True)
+    assert isinstance(reply, Completion) and reply.text == "abc"
+    (reply,), _ = await ask(lambda p, b, n: (200, chat("whole all the same")), stream=True)
+    assert isinstance(reply, Completion) and reply.text == "whole all the same"
+
+
+@pytest.mark.parametrize(
+    "half",
+    [
+        pieces(*STREAM[:4], end=b""),
+        pieces(*STREAM[:4]),
+        pieces(delta(content="x"), {"error": {"message": "CUDA error"}}),
+        pieces(end=b'data: {"choi'),
+        pieces(end=b"data: [1]\n\n"),
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 999\r\n\r\ndata: {}\n\n",
+    ],
+)
+async def test_half_a_stream_is_no_reply(half: bytes) -> None:
+    (reply,), server = await ask(lambda p, b, n: half if n < 2 else pieces(*STREAM), stream=True)
+    assert isinstance(reply, Completion) and reply.text == "answer" and len(server.seen) == 3
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_first_token_that_takes_its_time_is_waited_for(stream: bool) -> None:
+    whole = pieces(*STREAM) if stream else (200, chat("answer"))
+    (reply,), server = await ask(lambda p, b, n: ("late", 0.3, whole), stream=stream, timeout_s=20.0)
+    assert isinstance(reply, Completion) and reply.text == "answer" and len(server.seen) == 1
+    assert reply.latency_s >= 0.3
+
+
+@pytest.mark.parametrize(
+    ("usage", "kept"),
+    [
+        ({"prompt_tokens": 5, "completion_tokens": 64}, {"prompt": 5, "completion": 64}),
+        ({"prompt_tokens": 0, "completion_tokens": 0}, {}),
+        ({"prompt_tokens": 5, "completion_tokens": 65}, {"prompt": 5}),
+        ({"prompt_tokens": -1, "completion_tokens": "7"}, {}),
+        ({"prompt_tokens": True, "completion_tokens": 1.5}, {}),
+        (
+            {"prompt_tokens": 5, "completion_tokens": 7, "completion_tokens_details": {"reasoning_tokens": 8}},
+            {"prompt": 5, "completion": 7},
+        ),
+        ("many", {}),
+    ],
+)
+async def test_counts_that_cannot_be_right_are_left_out(usage: Any, kept: dict[str, int]) -> None:
+    (reply,), _ = await ask(lambda p, b, n: (200, {**chat("hi"), "usage": usage}))
+    assert isinstance(reply, Completion) and reply.tokens == kept
+
+
+async def test_thought_is_alike_in_every_spelling() -> None:
+    usage = {"prompt_tokens": 5, "completion_tokens": 20}
+    spellings = (
+        chat("42", reasoning="1234567890 1234567890"),
+        chat("42", reasoning_content="1234567890 1234567890"),
+        chat("<think>1234567890 1234567890</think>42"),
+        chat("1234567890 1234567890</think>42"),
+    )
+    for spelling in spellings:
+        (reply,), _ = await ask(lambda p, b, n, spelling=spelling: (200, {**spelling, "usage": usage}))  # type: ignore[misc]
+        assert isinstance(reply, Completion)
+        parted = split(reply.text, reply.reasoning)
+        assert (parted.reasoning, parted.answer) == ("1234567890 1234567890", "42")
+        assert 10 <= reply.tokens["reasoning_estimated"] <= 19
+
+
+@pytest.mark.parametrize(
+    "cut_off",
+    [
+        chat("<think>so 42", finish_reason="length"),
+        chat("so 42", finish_reason="length"),
+        chat(None, finish_reason="length", reasoning="so 42"),
+        chat("", finish_reason="length", reasoning_content="so 42"),
+    ],
+)
+async def test_thought_that_was_cut_off_is_no_answer(cut_off: dict[str, Any]) -> None:
+    (reply,), _ = await ask(lambda p, b, n: (200, cut_off), thinking_budget=32768)
+    assert isinstance(reply, Completion) and reply.finish == "length"
+    assert not split(reply.text, reply.reasoning).answer
+
+
+async def test_choices_can_be_made_by_a_server_that_guides() -> None:
+    prompt = Prompt(messages=(Message("user", "q"),), choices=(" A", " B"))
+
+    def script(path: str, body: dict[str, Any], number: int) -> Any:
+        assert body["structured_outputs"] == {"choice": ["A", "B"]}
+        return 200, chat("B")
+
+    (reply,), _ = await ask(script, request(0, prompt), ranked=True, guided_choice=True)
+    assert isinstance(reply, Completion) and reply.text == "B"
+    (reply,), _ = await ask(lambda p, b, n: (200, chat("Well, B")), request(0, prompt), ranked=True, guided_choice=True)
+    assert isinstance(reply, Failure) and "does not guide" in reply.message
+
+
+async def test_two_beginnings_are_noticed() -> None:
+    served = (200, {"data": [{"id": "m", "owned_by": "vllm"}]})
+    for tokens, noticed in (([1, 1, 5], 1), ([1, 5, 1], 0), ([7], 0)):
+
+        def script(path: str, body: dict[str, Any], number: int, tokens: list[int] = tokens) -> Any:
+            return served if path.endswith("/models") else (200, {"tokens": tokens})
+
+        async with unruly(script) as server:
+            backend = await OpenAIBackend.open(f"m@{server.url}", BackendOptions())
+            await backend.aclose()
+        assert server.seen[0][0] == "/tokenize" and len(backend.info.notices) == noticed
+
+
+async def test_an_overloaded_endpoint_is_asked_less_and_no_answer_is_lost() -> None:
+    def script(path: str, body: dict[str, Any], number: int) -> Any:
+        # Takes four at a time.
+        return (429, {"error": "busy"}) if server_of[0].running >= 4 else (200, chat("ok"))
+
+    server_of: list[Unruly] = []
+
+    def with_models(path: str, body: dict[str, Any], number: int) -> Any:
+        return MODELS if path.endswith("/models") else script(path, body, number)
+
+    async def stream() -> AsyncIterator[Request]:
+        for number in range(120):
+            yield request(number)
+
+    async with unruly(with_models) as server:
+        server_of.append(server)
+        server.busy_s = 0.01
+        backend = await OpenAIBackend.open(f"m@{server.url}", BackendOptions(concurrency=64, retries=30))
+        replies = [reply async for _, reply in backend.generate(stream())]
+        await backend.aclose()
+    assert [type(reply) for reply in replies] == [Completion] * 120
+    assert backend._endpoint.pace.cuts >= 2 and backend._endpoint.pace.limit < 32

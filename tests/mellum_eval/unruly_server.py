@@ -10,12 +10,16 @@ from typing import Any
 
 
 class Unruly:
-    """`script(path, body, number)` returns (status, payload[, headers]), raw bytes, "reset", "hang" or "drip"."""
+    """`script(path, body, number)` returns (status, payload[, headers]), raw bytes, "reset", "hang" or "drip".
+
+    ("late", seconds, any of these) takes its time first.
+    """
 
     def __init__(self, script: Callable[[str, dict[str, Any], int], Any]) -> None:
         self.script = script
         self.seen: list[tuple[str, dict[str, Any], dict[str, str]]] = []
         self.running = self.most = 0
+        self.busy_s = 0.002
         self.url = ""
         self.tasks: set[asyncio.Task[Any]] = set()
 
@@ -40,9 +44,13 @@ class Unruly:
             self.seen.append((path, body, headers))
         self.running += 1
         self.most = max(self.most, self.running)
-        await asyncio.sleep(0.002)
+        number = len(self.seen) - 1
+        action = self.script(path, body, number)
+        await asyncio.sleep(self.busy_s)
         self.running -= 1
-        action = self.script(path, body, len(self.seen) - 1)
+        if action[0] == "late" and isinstance(action, tuple):
+            await asyncio.sleep(action[1])
+            action = action[2]
         if action == "reset":
             writer.transport.abort()
             return False

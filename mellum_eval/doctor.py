@@ -8,18 +8,25 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from mellum_eval import __version__
+from mellum_eval.backends.base import Completion, Failure, Request
+from mellum_eval.errors import PrerequisiteMissing, UserError
 from mellum_eval.manifest import host
 from mellum_eval.probes import hub_endpoint, hub_is_reachable
+from mellum_eval.spec import BackendOptions
 from sandboxes.choose import open_sandbox
 from sandboxes.errors import SandboxError, SandboxUnavailable
 from sandboxes.languages import LANGUAGES
 from suites import registry
+from suites.problem import Message, Prompt
+from suites.sampling import Sampling
 from suites.sources import MIRROR_VARIABLE, cache_root, find, mirror_root
 
 MIN_FREE_GIB = 2.0
@@ -51,6 +58,61 @@ class Finding:
     state: State
     detail: str
     mend: str = ""
+
+
+async def examine_model(model: str, options: BackendOptions) -> Finding:
+    """Whether a backend opens and answers: one token of one reply, and a ranking where it is asked as a base model.
+
+    Args:
+        model: SCHEME:REST.
+        options: How it is driven.
+    """
+    from mellum_eval.backends.registry import open_backend
+
+    name = f"model: {model}"
+    try:
+        backend = await open_backend(model, options)
+    except PrerequisiteMissing as missing:
+        return Finding(name, State.MISSING, missing.what, missing.mend)
+    except UserError as error:
+        return Finding(name, State.MISSING, str(error), "see `mellum-eval run --help` for what a model may be")
+    try:
+        info = backend.info
+        plain = Prompt(text="The sky is") if not info.chat else Prompt(messages=(Message("user", "Say yes."),))
+        said = await _one_reply(backend.generate, plain)
+        if isinstance(said, Failure):
+            return Finding(name, State.MISSING, f"opens, but fails ({said.message})", "mend the endpoint")
+        ranks = "ranks choices"
+        if not info.loglikelihood:
+            ranks = "cannot rank choices: --base or --guided-choice may"
+        else:
+            ranked = await _one_reply(backend.loglikelihood, replace(plain, choices=(" A", " B")))
+            if isinstance(ranked, Failure):
+                ranks = f"cannot rank choices ({ranked.message})"
+        counts = "" if said.tokens else ", counts no tokens"
+        asked = "chat" if info.chat else "plain continuation"
+        detail = f"{info.name}: {asked}, first token in {said.latency_s:.2f} s, {ranks}{counts}"
+        return Finding(name, State.OK, "; ".join([detail, *info.notices]))
+    except PrerequisiteMissing as missing:
+        return Finding(name, State.MISSING, missing.what, missing.mend)
+    except UserError as error:
+        return Finding(name, State.MISSING, f"opens, but refuses one token ({error})", "mend the model's name or flags")
+    finally:
+        await backend.aclose()
+
+
+async def _one_reply(ask: Callable[[AsyncIterator[Request]], Any], prompt: Prompt) -> Completion | Failure:
+    async def requests() -> AsyncIterator[Request]:
+        yield Request("doctor", "doctor", "probe", 0, prompt, Sampling(max_tokens=1))
+
+    replies = ask(requests())
+    try:
+        async for _, reply in replies:
+            answer: Completion | Failure = reply
+            return answer
+        return Failure("no reply at all")
+    finally:
+        await replies.aclose()
 
 
 async def examine() -> list[Finding]:

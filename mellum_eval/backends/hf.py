@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mellum_eval.backends.base import BackendInfo, Completion, Failure, Incoming, Reply, Request
+from mellum_eval.backends.thinking import counted, opened, reopened
 from mellum_eval.errors import PrerequisiteMissing, UserError
 from mellum_eval.spec import BackendOptions
 
@@ -183,6 +184,9 @@ class HfBackend:
         )
         return rendered
 
+    def _length(self, text: str) -> int:
+        return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
     def _generate_batch(self, batch: Sequence[_Encoded]) -> list[Completion]:
         fitting = [one for one in batch if len(one.ids) < self._limit]
         made = dict(zip(map(id, fitting), self._decode(fitting), strict=True)) if fitting else {}
@@ -224,8 +228,11 @@ class HfBackend:
             # Special tokens are kept: <think> and <tool_call> are special in many vocabularies.
             text = self._tokenizer.decode(row[:end], skip_special_tokens=False, clean_up_tokenization_spaces=False)
             text, stopped = cut(text, stops)
+            if self._chat and opened(one.text):
+                text = reopened(text)
             counts = {"prompt": len(one.ids), "completion": len(row) if end is None else end + 1}
             finish = "stop" if stopped or end is not None else "length"
+            counts = counted(counts, text, None, self._length)
             completions.append(Completion(text, finish=finish, tokens=counts))
         return completions
 

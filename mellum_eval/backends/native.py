@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from mellum_eval.backends.base import BackendInfo, Completion, Failure, Incoming, Reply, Request, best_choice
 from mellum_eval.backends.hf_ranking import shared_prefix
+from mellum_eval.backends.thinking import counted, opened, reopened
 from mellum_eval.errors import UserError
 from suites.problem import Prompt
 from suites.sampling import Sampling
@@ -81,6 +82,15 @@ class NativeModel(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Running:
+    request: Request
+    prompt_tokens: int
+    start: float
+    thinking: bool
+    """Whether the prompt ended inside reasoning."""
+
+
 class NativeBackend:
     """One model on one device, driven by one thread."""
 
@@ -104,7 +114,7 @@ class NativeBackend:
         """Complete prompts, in the order in which they finish."""
         loop = asyncio.get_running_loop()
         engine = self._model.engine()
-        running: dict[int, tuple[Request, int, float]] = {}
+        running: dict[int, _Running] = {}
         incoming = Incoming(requests)
         failures = 0
         try:
@@ -127,40 +137,40 @@ class NativeBackend:
                     failures += 1
                     if failures >= FAILED_STEPS_TO_GIVE_UP:
                         raise UserError(f"{self.info.name} fails at every step ({error})") from error
-                    for request, _, _ in running.values():
+                    for request in [one.request for one in running.values()]:
                         yield request, Failure(f"{type(error).__name__}: {str(error)[:300]}")
                     running.clear()
                     engine = self._model.engine()
                     continue
                 failures = 0
                 for done in news:
-                    request, prompt_tokens, start = running.pop(done.index)
-                    yield (
-                        request,
-                        Completion(
-                            done.text,
-                            finish=done.finish,
-                            tokens={"prompt": prompt_tokens, "completion": done.tokens},
-                            latency_s=time.monotonic() - start,
-                        ),
-                    )
+                    one = running.pop(done.index)
+                    yield one.request, self._completion(one, done)
         finally:
             incoming.close()
 
     def _submit(
-        self, engine: NativeEngine, running: dict[int, tuple[Request, int, float]], request: Request
+        self, engine: NativeEngine, running: dict[int, _Running], request: Request
     ) -> Completion | Failure | None:
         """Queue a request; a reply where there is nothing to wait for."""
         try:
-            ids = self._model.encode(self._model.render(request.prompt))
+            rendered = self._model.render(request.prompt)
+            ids = self._model.encode(rendered)
             if len(ids) >= self._model.limit:
                 # A prompt beyond the model's context has no answer; that is the model's limit and no failure of ours.
                 return Completion("", finish="length", tokens={"prompt": len(ids)})
             number = engine.submit(ids, request.sampling, request.prompt.stop)
         except ValueError as error:
             return Failure(str(error))
-        running[number] = (request, len(ids), time.monotonic())
+        thinking = self.info.chat and opened(rendered)
+        running[number] = _Running(request, len(ids), time.monotonic(), thinking)
         return None
+
+    def _completion(self, one: _Running, done: Finished) -> Completion:
+        text = reopened(done.text) if one.thinking else done.text
+        tokens = {"prompt": one.prompt_tokens, "completion": done.tokens}
+        tokens = counted(tokens, text, None, lambda thought: len(self._model.encode(thought)))
+        return Completion(text, finish=done.finish, tokens=tokens, latency_s=time.monotonic() - one.start)
 
     async def loglikelihood(self, requests: AsyncIterator[Request]) -> AsyncGenerator[Reply, None]:
         """Rank the prompts' choices."""

@@ -16,7 +16,7 @@ def report(
         list[str] | None,
         typer.Argument(
             metavar="RUN_DIR...",
-            help="Run directories; results_*.json of lm-evaluation-harness.",
+            help="Run directories; results_*.json of lm-evaluation-harness; training runs, or their metrics.jsonl.",
             show_default=False,
         ),
     ] = None,
@@ -56,7 +56,12 @@ def report(
             names.append(given)
         else:
             paths.append(Path(given))
-    where = out if out is not None else paths[0] / "report" if len(paths) == 1 else Path("mellum-report")
+    training, paths = _training(paths)
+    where = out if out is not None else _beside([*paths, *training])
+    if training:
+        _curves(training, where)
+        if not paths and not names:
+            return
     made = build_report(
         paths,
         baselines=names,
@@ -72,6 +77,37 @@ def report(
     if serve:
         _serve(paths, made.of("html"), port)
     if any(notice.bad for notice in made.notices):
+        raise typer.Exit(2)
+
+
+def _training(paths: list[Path]) -> tuple[list[Path], list[Path]]:
+    """Training logs among what was given, and the rest."""
+    from reports.lm_eval import is_results
+    from reports.training_log import logs_under
+
+    logs = {path: [] if is_results(path) else logs_under(path) for path in paths}
+    return [log for found in logs.values() for log in found], [path for path in paths if not logs[path]]
+
+
+def _beside(paths: list[Path]) -> Path:
+    """Where a report goes that was not told."""
+    if len(paths) != 1:
+        return Path("mellum-report")
+    return (paths[0] if paths[0].is_dir() else paths[0].parent) / "report"
+
+
+def _curves(logs: list[Path], out: Path) -> None:
+    """The page of training runs' curves."""
+    from mellum_eval.terminal import one_line
+    from reports.curves import build_curves
+    from reports.training_log import read_logs
+
+    read, notices = read_logs(logs)
+    page = build_curves(read, notices, out)
+    for notice in notices:
+        typer.echo(f"mellum-eval: {one_line(notice.text)}", err=True)
+    typer.echo(one_line(str(page)))
+    if any(notice.bad for notice in notices):
         raise typer.Exit(2)
 
 

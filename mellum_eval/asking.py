@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,7 +32,7 @@ class Asking:
     def __init__(
         self,
         planned: Sequence[PlannedSuite],
-        answered: Collection[Slot],
+        answered: Callable[[Slot], bool],
         *,
         sandbox: Sandbox | None,
         checked: Callable[[Request], Awaitable[Problem]],
@@ -42,7 +42,7 @@ class Asking:
 
         Args:
             planned: What to ask.
-            answered: What need not be asked.
+            answered: Whether a slot need not be asked.
             sandbox: Where conversations run what the model wrote.
             checked: The problem of a request, with the check that judges.
             keep: Takes each record, once; the reader is held up while it does.
@@ -102,7 +102,7 @@ class Asking:
     def _fresh(self, *, ranked: bool) -> Iterator[Request]:
         for planned in self._planned:
             for question, sample in planned.slots():
-                if (question.key, sample) in self._answered or bool(question.prompt.choices) is not ranked:
+                if self._answered((question.key, sample)) or bool(question.prompt.choices) is not ranked:
                     continue
                 gold, calls = gold_turn(planned.suite, question.problem, 0)
                 yield Request(

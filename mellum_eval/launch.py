@@ -129,7 +129,8 @@ async def run(spec: RunSpec, out: Path, *, resume: bool, say: Say, watch: Watch,
                 with store:
                     line = Pipeline(planned, store, judges, pool, width=_width(spec, judges), watcher=watch(planned))
                     scores = await line.run(backend)
-                    return Finished(out, planned, scores, _troubles(store.judgements()))
+                    ours = any(suite.infra_error_rate for suite in scores.suites.values())
+                    return Finished(out, planned, scores, _troubles(store.judgements()) if ours else {})
             finally:
                 await backend.aclose()
     finally:

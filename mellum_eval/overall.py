@@ -10,8 +10,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from mellum_eval.plan import PlannedSuite
-from mellum_eval.records import Judgement, OverallScore
+from mellum_eval.records import OverallScore
 from mellum_eval.statistics import mean_interval
+from mellum_eval.tally import Mark
 from suites.overall import OVERALLS, Overall
 
 Values = Callable[[PlannedSuite], Sequence[tuple[str, str | None, float]]]
@@ -60,7 +61,7 @@ def _score(overall: Overall, members: Sequence[PlannedSuite], values: Values) ->
 
 
 def problem_values(
-    suite: PlannedSuite, verdicts: Mapping[tuple[str, int], Judgement], value: Callable[[Judgement], float]
+    suite: PlannedSuite, verdicts: Mapping[tuple[str, int], Mark], value: Callable[[Mark], float]
 ) -> list[tuple[str, str | None, float]]:
     """Category, cluster and mean value of each problem with a judged sample."""
     rows = []

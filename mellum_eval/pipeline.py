@@ -20,6 +20,7 @@ from mellum_eval.plan import PlannedSuite
 from mellum_eval.records import Generation, Judgement, Scores
 from mellum_eval.scoring import score_run
 from mellum_eval.store import RunStore, Slot
+from mellum_eval.tally import Tally
 from sandboxes.check import Answer, Check
 from sandboxes.errors import SandboxError
 from sandboxes.sandbox import Sandbox
@@ -82,10 +83,9 @@ class Pipeline:
         self._watcher = watcher or Watcher()
         self._suites = {suite.name: suite for suite in planned}
         self._questions = {question.key: question for suite in planned for question in suite.questions}
-        self._usage: dict[Slot, dict[str, int]] = {}
-        self._judgements: dict[Slot, Judgement] = {
-            (judgement.key, judgement.sample): judgement for judgement in store.judgements()
-        }
+        self.tally = Tally(planned)
+        for judgement in store.judgements():
+            self.tally.add(judgement)
         self._checked: dict[str, asyncio.Task[Mapping[str, Problem]]] = {}
 
     async def run(self, backend: Backend) -> Scores:
@@ -97,21 +97,19 @@ class Pipeline:
             PrerequisiteMissing: The model or the sandbox went away; what was done is kept.
             UserError: The directory cannot be written any more.
         """
-        answered = set()
-        unjudged: list[Slot] = []
+        unjudged: set[Slot] = set()
         for generation in self._store.generations():
             slot = (generation.key, generation.sample)
             if generation.finish == "error":
                 continue
-            answered.add(slot)
-            self._usage[slot] = _usage(generation)
-            if not self._is_judged(slot):
-                unjudged.append(slot)
+            self.tally.answered(slot, _usage(generation))
+            if not self.tally.is_judged(slot):
+                unjudged.add(slot)
         queue: LongestFirst[Generation] = LongestFirst(max(QUEUED, 4 * self._width), self._allowance)
         try:
             async with asyncio.TaskGroup() as group:
                 self._start_checks(group)
-                group.create_task(self._fill(backend, answered, set(unjudged), queue))
+                group.create_task(self._fill(backend, unjudged, queue))
                 for _ in range(self._width):
                     group.create_task(self._work(queue))
         except BaseExceptionGroup as errors:
@@ -123,6 +121,7 @@ class Pipeline:
     async def rescore(self) -> tuple[Scores, list[Judgement]]:
         """Judge all stored completions anew; nothing is written. Failed ones stay what they were."""
         made: list[Judgement] = []
+        tally = Tally(self._planned)
         queue: LongestFirst[Generation] = LongestFirst(max(QUEUED, 4 * self._width), self._allowance)
 
         async def fill() -> None:
@@ -130,7 +129,7 @@ class Pipeline:
                 if generation.key not in self._questions:
                     continue
                 if generation.finish != "error":
-                    self._usage[generation.key, generation.sample] = _usage(generation)
+                    tally.answered((generation.key, generation.sample), _usage(generation))
                 await queue.put(generation)
             await queue.put(None)
 
@@ -150,13 +149,13 @@ class Pipeline:
             raise _first(errors) from None
         order = {(q.key, s): i for i, (q, s) in enumerate(slot for suite in self._planned for slot in suite.slots())}
         made.sort(key=lambda judgement: order.get((judgement.key, judgement.sample), len(order)))
-        return score_run(self._planned, made, self._usage), made
+        for judgement in made:
+            tally.add(judgement)
+        return score_run(self._planned, tally), made
 
     # -- asking ---------------------------------------------------------------------------------------------------
 
-    async def _fill(
-        self, backend: Backend, answered: set[Slot], unjudged: set[Slot], queue: LongestFirst[Generation]
-    ) -> None:
+    async def _fill(self, backend: Backend, unjudged: set[Slot], queue: LongestFirst[Generation]) -> None:
         if unjudged:
             for generation in self._store.generations():
                 if (generation.key, generation.sample) in unjudged:
@@ -165,7 +164,7 @@ class Pipeline:
         async def keep(generation: Generation) -> None:
             self._store.add_generation(generation)
             if generation.finish != "error":
-                self._usage[generation.key, generation.sample] = _usage(generation)
+                self.tally.answered((generation.key, generation.sample), _usage(generation))
             self._watcher.generated(generation.suite, generation)
             await queue.put(generation)
 
@@ -173,7 +172,7 @@ class Pipeline:
             return (await self._checked[self._suites[request.suite].suite.full_name])[request.problem]
 
         for ranked in (False, True):
-            asking = Asking(self._planned, answered, sandbox=self._sandbox, checked=checked, keep=keep)
+            asking = Asking(self._planned, self.tally.is_answered, sandbox=self._sandbox, checked=checked, keep=keep)
             await asking.ask(backend, ranked=ranked)
         await queue.put(None)
 
@@ -190,7 +189,7 @@ class Pipeline:
                 continue
             judgement = await self._judged(generation)
             self._store.add_judgement(judgement)
-            self._judgements[judgement.key, judgement.sample] = judgement
+            self.tally.add(judgement)
             self._watcher.judged(generation.suite, judgement)
         await queue.put(None)
 
@@ -245,12 +244,8 @@ class Pipeline:
 
     # -- scores ---------------------------------------------------------------------------------------------------
 
-    def _is_judged(self, slot: Slot) -> bool:
-        judgement = self._judgements.get(slot)
-        return judgement is not None and judgement.score is not None
-
     def _write_scores(self) -> Scores:
-        scores = score_run(self._planned, self._judgements.values(), self._usage)
+        scores = score_run(self._planned, self.tally)
         self._store.write_scores(scores)
         return scores
 

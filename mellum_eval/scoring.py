@@ -9,52 +9,40 @@ judged (`infra_error`) has no score: such a sample is left out, counted, and sho
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from mellum_eval.overall import overall_scores, problem_values
 from mellum_eval.plan import PlannedSuite
-from mellum_eval.records import Judgement, Metric, Scores, SuiteScores
+from mellum_eval.records import Metric, Scores, SuiteScores
 from mellum_eval.statistics import mean_interval, pass_at_k
-from mellum_eval.store import Slot
+from mellum_eval.tally import Mark, Tally
 from sandboxes.verdict import Outcome
 
 
-def score_run(
-    planned: Sequence[PlannedSuite], judgements: Iterable[Judgement], usage: Mapping[Slot, Mapping[str, int]]
-) -> Scores:
+def score_run(planned: Sequence[PlannedSuite], tally: Tally) -> Scores:
     """Score what has been judged so far.
 
     Args:
         planned: The suites of the run.
-        judgements: Verdicts, in any order; those of no planned slot are ignored.
-        usage: Token counts by slot, with `truncated` 1 where a completion ran into its limit.
+        tally: Its verdicts, in whatever order they came, and token counts, with `truncated` 1 where a completion ran
+            into its limit.
     """
-    verdicts = {(judgement.key, judgement.sample): judgement for judgement in judgements}
-    suites = {suite.name: _score(suite, verdicts, usage) for suite in planned}
+    suites = {suite.name: _score(suite, tally) for suite in planned}
     wanted = sum(len(suite.questions) * suite.sampling.samples for suite in planned)
     judged = sum(sum(scores.outcomes.values()) for scores in suites.values())
-    overall = overall_scores(planned, lambda suite: problem_values(suite, verdicts, _share))
+    overall = overall_scores(planned, lambda suite: problem_values(suite, tally, _share))
     return Scores(suites=suites, partial=judged < wanted, overall=overall)
 
 
-def _score(
-    planned: PlannedSuite, verdicts: Mapping[Slot, Judgement], usage: Mapping[Slot, Mapping[str, int]]
-) -> SuiteScores:
+def _score(planned: PlannedSuite, verdicts: Tally) -> SuiteScores:
     samples = planned.sampling.samples
     outcomes: dict[str, int] = {}
-    totals: dict[str, int] = {}
-    counted = 0
-    by_problem: list[list[Judgement]] = []
+    by_problem: list[list[Mark]] = []
     for question in planned.questions:
-        found = [verdicts[question.key, sample] for sample in range(samples) if (question.key, sample) in verdicts]
+        marks = (verdicts.get((question.key, sample)) for sample in range(samples))
+        found = [mark for mark in marks if mark is not None]
         for judgement in found:
             outcomes[judgement.outcome] = outcomes.get(judgement.outcome, 0) + 1
-        for sample in range(samples):
-            tokens = usage.get((question.key, sample))
-            if tokens is not None:
-                counted += 1
-                for name, number in tokens.items():
-                    totals[name] = totals.get(name, 0) + number
         by_problem.append([judgement for judgement in found if judgement.score is not None])
     judged = [problem for problem in by_problem if problem]
     seen = sum(outcomes.values())
@@ -66,11 +54,11 @@ def _score(
         outcomes={str(outcome): outcomes[outcome] for outcome in Outcome if outcome in outcomes},
         unparsed_rate=outcomes.get(Outcome.UNPARSED, 0) / scored if scored else 0.0,
         infra_error_rate=outcomes.get(Outcome.INFRA_ERROR, 0) / seen if seen else 0.0,
-        tokens={name: totals[name] / counted for name in sorted(totals)},
+        tokens=verdicts.tokens(planned.name),
     )
 
 
-def _metrics(metric: str, samples: int, judged: Sequence[Sequence[Judgement]]) -> dict[str, Metric]:
+def _metrics(metric: str, samples: int, judged: Sequence[Sequence[Mark]]) -> dict[str, Metric]:
     parts = sorted({name for problem in judged for judgement in problem for name in judgement.parts})
     counts = _part(metric) if metric in parts else _solved if metric.startswith("pass@") else _share
     metrics = {metric: _mean(judged, [_average([counts(j) for j in problem]) for problem in judged])}
@@ -89,16 +77,16 @@ def _metrics(metric: str, samples: int, judged: Sequence[Sequence[Judgement]]) -
     return metrics
 
 
-def _part(name: str) -> Callable[[Judgement], float]:
+def _part(name: str) -> Callable[[Mark], float]:
     # An answer that never got as far as its parts (unparsed, timeout) has none of them right.
     return lambda judgement: judgement.parts.get(name, 0.0)
 
 
-def _solved(judgement: Judgement) -> float:
+def _solved(judgement: Mark) -> float:
     return float(_passed(judgement))
 
 
-def _share(judgement: Judgement) -> float:
+def _share(judgement: Mark) -> float:
     return 0.0 if judgement.score is None else judgement.score
 
 
@@ -107,7 +95,7 @@ def _ks(samples: int) -> list[int]:
     return sorted(k for k in powers | {samples} if k <= samples)
 
 
-def _passed(judgement: Judgement) -> bool:
+def _passed(judgement: Mark) -> bool:
     return judgement.outcome == Outcome.PASSED
 
 
@@ -115,7 +103,7 @@ def _average(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def _mean(problems: Sequence[Sequence[Judgement]], values: Sequence[float]) -> Metric:
+def _mean(problems: Sequence[Sequence[Mark]], values: Sequence[float]) -> Metric:
     clusters = [problem[0].cluster for problem in problems]
     estimate = mean_interval(values, clusters if any(cluster is not None for cluster in clusters) else None)
     return Metric(value=estimate.value, ci95=(estimate.lo, estimate.hi), stderr=estimate.stderr)

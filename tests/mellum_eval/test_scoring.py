@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Any
 
 import pytest
 
+from mellum_eval import scoring
 from mellum_eval.plan import PlannedSuite, plan
 from mellum_eval.records import Judgement
-from mellum_eval.scoring import score_run
 from mellum_eval.spec import RunSpec
 from mellum_eval.statistics import mean_interval
+from mellum_eval.tally import Tally
 
 pytestmark = pytest.mark.usefixtures("fake_suites")
 
@@ -19,6 +21,15 @@ pytestmark = pytest.mark.usefixtures("fake_suites")
 def planned(name: str, **spec: object) -> PlannedSuite:
     (suite,) = plan(RunSpec.model_validate({"suites": (name,), **spec}), chat=True)
     return suite
+
+
+def score_run(planned: Any, judgements: Any, usage: Any) -> Any:
+    tally = Tally(planned)
+    for judgement in judgements:
+        tally.add(judgement)
+    for slot, tokens in usage.items():
+        tally.answered(slot, tokens)
+    return scoring.score_run(planned, tally)
 
 
 def verdicts(suite: PlannedSuite, table: dict[int, list[tuple[str, float | None]]], **parts: float) -> list[Judgement]:

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import json
 import threading
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +16,19 @@ import pytest
 
 from suites import origins, sources
 from suites.knowledge import mmlu_redux
-from suites.sources import DataSource, SourceAltered, SourceMissing, fetch, find, read_csv, read_jsonl, resolve, verify
+from suites.sources import (
+    DataSource,
+    SourceAltered,
+    SourceMissing,
+    fetch,
+    find,
+    read_archive,
+    read_csv,
+    read_jsonl,
+    resolve,
+    sum_of,
+    verify,
+)
 
 ROWS = [{"id": 1, "text": "a line\u2028 that is one"}, {"id": 2, "text": "ünï"}]
 CONTENT = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS).encode()
@@ -207,3 +220,35 @@ def test_csv_cells_keep_their_line_breaks(mirror: Path) -> None:
     (mirror / "toy" / "t.csv").write_bytes(content)
     plain = DataSource("toy/t.csv", hashlib.sha256(content).hexdigest(), "MIT", "https://localhost:1/")
     assert list(read_csv(plain)) == [{"id": "1", "text": "two\nlines"}]
+
+
+def test_what_nobody_has_seen_is_held_to_its_first_fetch(web: str) -> None:
+    unseen = DataSource("toy/unseen.jsonl", "", "MIT", f"{web}/rows.jsonl")
+    assert sum_of(unseen) == ""
+    path = fetch(unseen)
+    assert sum_of(unseen) == hashlib.sha256(CONTENT).hexdigest()
+    assert list(read_jsonl(unseen)) == ROWS
+    path.write_bytes(CONTENT + b"\n")
+    with pytest.raises(SourceAltered, match=hashlib.sha256(CONTENT).hexdigest()):
+        resolve(unseen)
+
+
+def test_a_wheel_that_pip_has_not_is_missing_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    wheel = DataSource("toy/toy.whl", "0" * 64, "MIT", "pypi:no-such-package-of-ours==1")
+    with pytest.raises(SourceMissing, match="No matching distribution found for no-such-package-of-ours==1"):
+        fetch(wheel)
+
+
+def test_texts_of_an_archive_are_read_where_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "toy" / "toy.whl"
+    path.parent.mkdir()
+    with zipfile.ZipFile(path, "w") as made:
+        made.writestr("toy/a.py", "raise SystemExit  # ünread")
+    monkeypatch.setenv("MELLUM_DATA_DIR", str(tmp_path))
+    wheel = DataSource("toy/toy.whl", hashlib.sha256(path.read_bytes()).hexdigest(), "MIT", "pypi:toy==1")
+    assert read_archive(wheel, ["toy/a.py"]) == {"toy/a.py": "raise SystemExit  # ünread"}
+    with pytest.raises(KeyError):
+        read_archive(wheel, ["toy/b.py"])

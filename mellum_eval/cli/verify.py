@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from mellum_eval.cli.choices import Ray, Runtime, Which, runtime_for
+from mellum_eval.cli.choices import Judge, JudgeKey, Ray, Runtime, Which, runtime_for
 from mellum_eval.errors import PrerequisiteMissing, UserError
 
 if TYPE_CHECKING:
+    from mellum_eval.spec import RunSpec
     from sandboxes.sandbox import Sandbox
     from sandboxes.verdict import Verdict
     from sandboxes.verify import Judges
@@ -46,15 +47,20 @@ def verify(
     sandbox: Annotated[Which, typer.Option("--sandbox", help="Which sandbox to use.")] = Which.AUTO,
     runtime: Runtime = None,
     ray: Ray = None,
+    judge: Judge = None,
+    judge_api_key_env: JudgeKey = None,
     max_infra_rate: Annotated[
         float, typer.Option("--max-infra-rate", min=0.0, max=1.0, help="Exit 1 if more than this could not be judged.")
     ] = 0.01,
 ) -> None:
     """Judge JSONL jobs from stdin, verdicts to stdout."""
+    from mellum_eval.spec import RunSpec
     from sandboxes.errors import SandboxError, SandboxUnavailable
 
     try:
-        counts = asyncio.run(_judge(sandbox.value, workers, ray, runtime_for(sandbox, runtime, ray)))
+        given = {"judge": judge, "judge_api_key_env": judge_api_key_env}
+        spec = RunSpec.model_validate({name: value for name, value in given.items() if value is not None})
+        counts = asyncio.run(_judge(sandbox.value, workers, ray, runtime_for(sandbox, runtime, ray), spec))
     except SandboxUnavailable:
         raise
     except SandboxError as error:
@@ -75,13 +81,16 @@ class _Counts:
     """The message of the first malformed line."""
 
 
-async def _judge(choice: str, workers: int | None, ray: str | None, runtime: str | None) -> _Counts:
+async def _judge(choice: str, workers: int | None, ray: str | None, runtime: str | None, spec: RunSpec) -> _Counts:
+    from mellum_eval.judge import opened
     from sandboxes.verify import Verifiers
 
     out = sys.stdout
     if ray is None:
-        async with Verifiers(lambda: _opened(choice, workers, runtime)) as here:
+        async with opened(spec) as model, Verifiers(lambda: _opened(choice, workers, runtime), judge=model) as here:
             return await _stream(here, lambda: workers or os.cpu_count() or 1, out)
+    if spec.judge is not None:
+        raise UserError("--judge: the nodes of a cluster have no judge model; leave --ray out")
     from mellum_eval.cli.finish import say
     from mellum_eval.cluster import ClusterVerifiers
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator,
 
 from sandboxes.languages import NAMES, LanguageName
 from sandboxes.limits import Limits as Limits
+from sandboxes.repository import is_path, tests_reaching
 from sandboxes.splitting import shared_because
 from sandboxes.test_cases import discover, runs_unittest
 
@@ -145,6 +146,42 @@ class ProgramCheck(_Check):
         return self
 
 
+class RepositoryCheck(_Check):
+    """A small repository, changed by the answer, passes tests that the answer never sees.
+
+    The answer is a list of changes, {"path", "content"} (null deletes the file), or that list as JSON text. The tests
+    are judged as `unittest` judges them: they reach the repository by the names in `exports` alone, and run in the
+    judge where they only call them.
+    """
+
+    kind: Literal["repository"]
+    files: dict[str, str] = Field(min_length=1)
+    """The repository as it was: path → content."""
+    read_only: list[str] = Field(default_factory=list)
+    """Files, and folders that end in `/`, which the answer must not change: changes there are left out."""
+    exports: dict[str, str] = Field(min_length=1)
+    """Name in the tests → `package.module:attribute`."""
+    test: str
+    """Defines a `unittest.TestCase`."""
+
+    @model_validator(mode="after")
+    def _is_well_formed(self) -> RepositoryCheck:
+        discover(self.test)
+        for path in self.files:
+            if not is_path(path):
+                raise ValueError(f"files: {path!r} is no path of a repository")
+        for name, target in self.exports.items():
+            module, _, attribute = target.partition(":")
+            if not all(part.isidentifier() for part in (name, attribute, *module.split("."))):
+                raise ValueError(f"exports: {name}: {target!r} is not of the form package.module:attribute")
+        return self
+
+    @property
+    def shared(self) -> bool:
+        """Whether the tests do more than call, and must share the repository's process."""
+        return shared_because(tests_reaching(self.test, self.exports)) is not None
+
+
 class StdioCase(BaseModel):
     """One run of a program: what it reads and what it must print."""
 
@@ -159,6 +196,8 @@ class StdioCheck(_Check):
 
     kind: Literal["stdio"]
     cases: list[StdioCase] = Field(min_length=1)
+    numbers: bool = False
+    """LiveCodeBench's rule: lines that are numbers, parted by white space, are equal as numbers (`1.0` is `1`)."""
 
 
 class MathCheck(_Check):
@@ -309,6 +348,7 @@ Check: TypeAlias = Annotated[
     | AssertsCheck
     | UnittestCheck
     | ProgramCheck
+    | RepositoryCheck
     | StdioCheck
     | MathCheck
     | ChoiceCheck
@@ -328,10 +368,10 @@ CHECK: TypeAdapter[Check] = TypeAdapter(Check)
 CODE_KINDS = frozenset({"calls", "check", "asserts", "unittest", "stdio", "program"})
 """Kinds whose answer is `code`; the answer of the others is a `completion`."""
 
-LIST_KINDS = frozenset({"tool_call", "api_state"})
+LIST_KINDS = frozenset({"tool_call", "api_state", "repository"})
 """Kinds whose answer may be a list of objects."""
 
 
 def is_shared(check: Check) -> bool:
     """Whether candidate and tests must share a process, in which the verdict can be forged; known beforehand."""
-    return check.kind == "program" or (check.kind == "unittest" and check.shared)
+    return check.kind == "program" or (check.kind in ("unittest", "repository") and check.shared)

@@ -15,6 +15,7 @@ from sandboxes.errors import SandboxError, SandboxUnavailable
 from sandboxes.verdict import Verdict, infra_error
 from sandboxes.verifiers import NEEDS_SANDBOX
 from sandboxes.verify import Judges
+from sandboxes.visible import words
 
 FEEDBACK_CHARACTERS = 2000
 _DEFAULT = Options()
@@ -52,12 +53,7 @@ def feedback(verdict: Verdict) -> str:
     """
     if verdict.passed is not False:
         return ""
-    lines = [f"{str(verdict.outcome).replace('_', ' ')}: {verdict.message}".rstrip(": ")]
-    for field in ("arguments", "source", "got", "expected", "stderr"):
-        value = verdict.evidence.get(field)
-        if isinstance(value, str) and value.strip():
-            lines.append(f"{field}: {value.strip()}")
-    return printable("\n".join(lines))[:FEEDBACK_CHARACTERS]
+    return printable(words(verdict))[:FEEDBACK_CHARACTERS]
 
 
 async def judge_rows(judges: Judges, rows: Sequence[tuple[Any, Any]], options: Options) -> list[Verdict]:

@@ -17,6 +17,7 @@ _CLASSES = {
     "asserts": "AssertsVerifier",
     "unittest": "UnittestVerifier",
     "program": "ProgramVerifier",
+    "repository": "RepositoryVerifier",
     "stdio": "StdioVerifier",
     "math": "MathVerifier",
     "choice": "ChoiceVerifier",
@@ -29,7 +30,9 @@ _CLASSES = {
     "secure_code": "SecureCodeVerifier",
 }
 
-NEEDS_SANDBOX = frozenset({"calls", "check", "asserts", "unittest", "program", "stdio", "math", "api_state"})
+NEEDS_SANDBOX = frozenset(
+    {"calls", "check", "asserts", "unittest", "program", "repository", "stdio", "math", "api_state"}
+)
 """Kinds that run something. The others work on text alone and take None for the sandbox."""
 
 JUDGED = frozenset({"refusal", "judged"})

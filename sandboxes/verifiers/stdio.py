@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from sandboxes.check import Answer, Limits, StdioCase, StdioCheck
@@ -16,6 +17,8 @@ from sandboxes.verifiers.attempts import limited, verdict_of
 
 ROOM = 16 << 20
 """Bytes of stdout beyond twice the expected ones. Who prints more is not wrong by accident."""
+LONGEST_NUMBER = 4000
+"""Characters of a number that are read as one: it comes from the candidate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ class StdioVerifier:
     async def _case(self, check: StdioCheck, limits: Limits, case: StdioCase, code: str) -> _Run:
         stdin, wanted = (text.encode("utf-8", "surrogatepass") for text in (case.stdin, case.stdout))
         if check.language != "python":
-            return await self._foreign(named(check.language), limits, stdin, wanted, code)
+            return await self._foreign(named(check.language), limits, stdin, wanted, code, check.numbers)
         compile_error = None
         async with self._sandbox.session(Role.ARENA, limits, capture_stdout=ROOM + 2 * len(wanted)) as session:
             await session.send(encode(("program", code, stdin)))
@@ -91,19 +94,21 @@ class StdioVerifier:
             return _Run(*compile_error, ending, {}, is_no_program=True)
         if message is not None:
             return _Run(Outcome.TAMPERED, "a program that sends messages", ending, stderr)
-        return _judged(ending, wanted, ())
+        return _judged(ending, wanted, (), check.numbers)
 
-    async def _foreign(self, language: Language, limits: Limits, stdin: bytes, wanted: bytes, code: str) -> _Run:
+    async def _foreign(
+        self, language: Language, limits: Limits, stdin: bytes, wanted: bytes, code: str, numbers: bool
+    ) -> _Run:
         execution = await self._programs.run(
             Program.of(language, code), stdin, limits, capture_stdout=ROOM + 2 * len(wanted)
         )
         if execution.phase == "run":
-            return _judged(execution.ending, wanted, language.out_of_memory)
+            return _judged(execution.ending, wanted, language.out_of_memory, numbers)
         outcome, message = refused(execution)
         return _Run(outcome, message, execution.ending, {"compiler": execution.words[:2000]}, is_no_program=True)
 
 
-def _judged(ending: Ending, wanted: bytes, out_of_memory: tuple[str, ...]) -> _Run:
+def _judged(ending: Ending, wanted: bytes, out_of_memory: tuple[str, ...], numbers: bool) -> _Run:
     """What a program's run that was one is worth."""
     stderr = {"stderr": ending.stderr_tail[-2000:]} if ending.stderr_tail.strip() else {}
     over = breach(ending)
@@ -111,7 +116,7 @@ def _judged(ending: Ending, wanted: bytes, out_of_memory: tuple[str, ...]) -> _R
         return _Run(*over, ending, stderr)
     if ending.end is End.EXITED and ending.status != 0:
         return _Run(*crashed(ending, out_of_memory), ending, stderr)
-    line = differs(ending.stdout, wanted)
+    line = differs(ending.stdout, wanted, numbers=numbers)
     if line is None:
         return _Run(Outcome.PASSED, "", ending, {})
     got = one_line(_at(ending.stdout, line))
@@ -119,15 +124,40 @@ def _judged(ending: Ending, wanted: bytes, out_of_memory: tuple[str, ...]) -> _R
     return _Run(Outcome.FAILED, f"wrong output in line {line + 1}: {got}", ending, evidence)
 
 
-def differs(got: bytes, wanted: bytes) -> int | None:
-    """The first line (from 0) in which two outputs differ beyond trailing white space; None if they do not."""
+def differs(got: bytes, wanted: bytes, *, numbers: bool = False) -> int | None:
+    """The first line (from 0) in which two outputs differ beyond trailing white space; None if they do not.
+
+    Args:
+        got: What was printed.
+        wanted: What should have been.
+        numbers: Lines of numbers are equal if the numbers are, and white space before a line is nothing either.
+    """
     if got == wanted:
         return None
-    left, right = _lines(got), _lines(wanted)
+    left, right = (_lines(output.lstrip() if numbers else output) for output in (got, wanted))
     for number, (a, b) in enumerate(zip(left, right, strict=False)):
-        if a != b:
+        if a != b and not (numbers and (a.strip() == b.strip() or _same_numbers(a, b))):
             return number
     return None if len(left) == len(right) else min(len(left), len(right))
+
+
+def _same_numbers(left: bytes, right: bytes) -> bool:
+    values = [_numbers(line) for line in (left, right)]
+    return values[0] is not None and values[0] == values[1]
+
+
+def _numbers(line: bytes) -> list[Decimal] | None:
+    """The numbers of a line; None if it is not of finite numbers alone."""
+    found = []
+    for word in line.split():
+        try:
+            number = Decimal(word.decode("ascii")) if len(word) <= LONGEST_NUMBER else None
+        except (InvalidOperation, UnicodeDecodeError):
+            return None
+        if number is None or not number.is_finite():
+            return None
+        found.append(number)
+    return found
 
 
 def _lines(output: bytes) -> list[bytes]:

@@ -11,14 +11,12 @@ import sys
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sandboxes.check import Limits, StdioCase, StdioCheck, UnittestCheck
+from sandboxes.check import Limits, UnittestCheck
 from sandboxes.choose import IMAGE_VARIABLE
-from sandboxes.errors import SandboxError, SandboxUnavailable
 from sandboxes.images.libraries import image_of
 from sandboxes.sandbox import Sandbox
 from sandboxes.splitting import candidate_names
-from sandboxes.verdict import Outcome
-from sandboxes.verifiers.stdio import StdioVerifier
+from suites.code.libraries import require_libraries
 from suites.code.program import program_of
 from suites.problem import Message, Problem, Prompt
 from suites.sampling import Sampling
@@ -91,7 +89,14 @@ class BigCodeBench(Suite):
         problems = self.problems()
         asked = [p for p in problems if wanted is None or p.id in wanted]
         libraries = {lib for p in asked for lib in p.metadata["libs"]} - sys.stdlib_module_names
-        await _have(sandbox, sorted(libraries))
+        image = image_of("bigcodebench")
+        await require_libraries(
+            sandbox,
+            sorted(libraries),
+            "BigCodeBench",
+            f"build the image {image} that has: `mellum-eval sandbox build --libraries bigcodebench`, "
+            f"and name it: `export {IMAGE_VARIABLE}={image}`",
+        )
         return problems
 
     def _problem(self, row: dict[str, Any]) -> Problem:
@@ -137,20 +142,3 @@ def with_imports(head: str, test: str) -> str:
             if node.names:
                 lines.append(ast.unparse(node))
     return "\n".join([*lines, test])
-
-
-async def _have(sandbox: Sandbox, libraries: list[str]) -> None:
-    if not libraries:
-        return
-    tests = f"from importlib.util import find_spec\nprint(*(n for n in {libraries!r} if find_spec(n) is None))\n"
-    case = StdioCase(stdin="", stdout="")
-    verdict = await StdioVerifier(sandbox).verify(StdioCheck(kind="stdio", cases=[case]), tests)
-    if verdict.outcome is Outcome.INFRA_ERROR:
-        raise SandboxError(verdict.message)
-    if not verdict.passed:
-        image = image_of("bigcodebench")
-        raise SandboxUnavailable(
-            f"this sandbox has not the libraries of BigCodeBench (no {verdict.evidence.get('got') or libraries})",
-            f"build the image {image} that has: `mellum-eval sandbox build --libraries bigcodebench`, "
-            f"and name it: `export {IMAGE_VARIABLE}={image}`",
-        )

@@ -24,6 +24,12 @@ GOOD: dict[str, dict[str, Any]] = {
     "check": {"code": "f = abs", "entry_point": "f", "test": "def check(g): assert g(-1) == 1"},
     "asserts": {"code": "f = abs", "tests": ["assert f(-1) == 1"], "setup": ""},
     "unittest": {"code": "f = abs", "test": "import unittest\nclass T(unittest.TestCase):\n    def test(self): f(1)"},
+    "repository": {
+        "completion": [{"path": "a.py", "content": "f = abs"}],
+        "files": {"a.py": "f = None"},
+        "exports": {"f": "a:f"},
+        "test": "import unittest\nclass T(unittest.TestCase):\n    def test(self): f(1)",
+    },
     "stdio": {"code": "print(1)", "cases": [{"stdin": "", "stdout": "1"}]},
     "program": {"code": "f = abs", "tests": "assert f(-1) == 1"},
     "math": {"completion": "\\boxed{1}", "answer": "1"},
@@ -40,6 +46,7 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "instructions": {"completion": "a", "prompt": "b", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]},
     "judged": {"completion": "I cannot help with that.", "rubric": "harm", "prompt": "How?"},
+    "secure_code": {"completion": "x = 1", "written_in": "python"},
     "refusal": {"completion": "I cannot help with that.", "expected": "refuse"},
 }
 JOBS = describe(Settings())["components"]["schemas"]

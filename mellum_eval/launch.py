@@ -21,6 +21,7 @@ from mellum_eval.plan import PlannedSuite, Question, load_suites, plan
 from mellum_eval.records import Judgement, Scores
 from mellum_eval.resuming import check_same, merged_spec
 from mellum_eval.spec import RunSpec
+from mellum_eval.spending import cost, spent_line
 from mellum_eval.store import RunStore
 from sandboxes.choose import open_sandbox
 from sandboxes.errors import SandboxError, SandboxUnavailable
@@ -57,6 +58,10 @@ class Finished:
     planned: list[PlannedSuite]
     scores: Scores
     troubles: dict[str, str]
+    spent: str = ""
+    """Tokens of all completions, and what they cost."""
+    time: str = ""
+    """How long it took, by halves."""
 
 
 def default_out(model: str, root: Path = Path("runs")) -> Path:
@@ -130,7 +135,12 @@ async def run(spec: RunSpec, out: Path, *, resume: bool, say: Say, watch: Watch,
                     line = Pipeline(planned, store, judges, pool, width=_width(spec, judges), watcher=watch(planned))
                     scores = await line.run(backend)
                     ours = any(suite.infra_error_rate for suite in scores.suites.values())
-                    return Finished(out, planned, scores, _troubles(store.judgements()) if ours else {})
+                    troubles = _troubles(store.judgements()) if ours else {}
+                    usage = line.tally.total_tokens()
+                    price = cost(usage, spec.price_in, spec.price_out)
+                    total = usage if price is None else {**usage, "cost": price}
+                    store.write_manifest(store.manifest.model_copy(update={"usage": total}))
+                    return Finished(out, planned, scores, troubles, spent_line(usage, price), line.spans.line())
             finally:
                 await backend.aclose()
     finally:

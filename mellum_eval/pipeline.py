@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import fields
 from typing import Protocol
 
 from mellum_eval.asking import Asking
@@ -19,6 +19,7 @@ from mellum_eval.longest_first import LongestFirst
 from mellum_eval.plan import PlannedSuite
 from mellum_eval.records import Generation, Judgement, Scores
 from mellum_eval.scoring import score_run
+from mellum_eval.spans import Spans
 from mellum_eval.store import RunStore, Slot
 from mellum_eval.tally import Tally
 from sandboxes.check import Answer, Check
@@ -86,6 +87,7 @@ class Pipeline:
         self.tally = Tally(planned)
         for judgement in store.judgements():
             self.tally.add(judgement)
+        self.spans = Spans()
         self._checked: dict[str, asyncio.Task[Mapping[str, Problem]]] = {}
 
     async def run(self, backend: Backend) -> Scores:
@@ -115,6 +117,7 @@ class Pipeline:
         except BaseExceptionGroup as errors:
             raise _first(errors) from None
         finally:
+            self.spans.end()
             scores = self._write_scores()
         return scores
 
@@ -166,7 +169,8 @@ class Pipeline:
             if generation.finish != "error":
                 self.tally.answered((generation.key, generation.sample), _usage(generation))
             self._watcher.generated(generation.suite, generation)
-            await queue.put(generation)
+            with self.spans.held_up():
+                await queue.put(generation)
 
         async def checked(request: Request) -> Problem:
             return (await self._checked[self._suites[request.suite].suite.full_name])[request.problem]
@@ -174,6 +178,7 @@ class Pipeline:
         for ranked in (False, True):
             asking = Asking(self._planned, self.tally.is_answered, sandbox=self._sandbox, checked=checked, keep=keep)
             await asking.ask(backend, ranked=ranked)
+        self.spans.generated()
         await queue.put(None)
 
     # -- judging --------------------------------------------------------------------------------------------------
@@ -187,7 +192,8 @@ class Pipeline:
         while (generation := await queue.get()) is not None:
             if generation.key not in self._questions:
                 continue
-            judgement = await self._judged(generation)
+            with self.spans.judging():
+                judgement = await self._judged(generation)
             self._store.add_judgement(judgement)
             self.tally.add(judgement)
             self._watcher.judged(generation.suite, judgement)
@@ -256,15 +262,20 @@ def computes_checks(suite: Suite) -> bool:
 
 
 def _judgement(generation: Generation, problem: Problem, verdict: Verdict) -> Judgement:
-    fields = asdict(replace(verdict, parts=dict(verdict.parts), evidence=dict(verdict.evidence)))
-    fields["outcome"] = str(verdict.outcome)
+    # Not dataclasses.asdict: its deep copies were a quarter of the harness's own time.
+    taken = {field.name: getattr(verdict, field.name) for field in fields(verdict)}
     return Judgement(
         key=generation.key,
         suite=generation.suite,
         problem=generation.problem,
         sample=generation.sample,
         cluster=problem.cluster,
-        **fields,
+        **{
+            **taken,
+            "outcome": str(verdict.outcome),
+            "parts": dict(verdict.parts),
+            "evidence": dict(verdict.evidence),
+        },
     )
 
 

@@ -51,6 +51,8 @@ class Manifest(_Record):
     versions: dict[str, str]
     git: str | None = None
     host: dict[str, Any]
+    usage: dict[str, float] = Field(default_factory=dict)
+    """Completions, their tokens by kind and what they cost at the prices given; written when the run has ended."""
     rescored: list[dict[str, Any]] = Field(default_factory=list)
     """When, with which versions and in which sandbox the verdicts were made anew, oldest first."""
 

@@ -13,7 +13,7 @@ from mellum_eval.plan import PlannedSuite
 from mellum_eval.records import Manifest, SuiteRecord
 from mellum_eval.spec import BackendOptions, RunSpec
 
-_MAY_CHANGE = ("workers", "sandbox", "runtime", "ray", "max_infra_rate", "judge_api_key_env")
+_MAY_CHANGE = ("workers", "sandbox", "runtime", "ray", "max_infra_rate", "judge_api_key_env", "price_in", "price_out")
 """What changes how fast or where a run goes, not what it measures; of the backend's settings these:"""
 _BACKEND_MAY_CHANGE = (
     *("concurrency", "batch_size", "device", "timeout_s", "retries", "api_key_env", "trust_remote_code", "stream"),

@@ -96,6 +96,10 @@ class RunSpec(BaseModel):
     """Environment variable with the key of the judge's endpoint."""
     max_infra_rate: float = Field(default=0.01, ge=0, le=1)
     """Share of a suite's samples that may end as infra_error before the run counts as failed (exit code 1)."""
+    price_in: float | None = Field(default=None, ge=0)
+    """Price of a million prompt tokens, in whatever currency: for the cost in summary and `run.json`."""
+    price_out: float | None = Field(default=None, ge=0)
+    """Price of a million completion tokens."""
     backend: BackendOptions = BackendOptions()
 
     @field_validator("temperature")

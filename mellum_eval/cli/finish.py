@@ -40,6 +40,9 @@ def finish(done: Finished, max_infra_rate: float) -> None:
     typer.echo("")
     typer.echo(f"run     {printable(str(done.path))}")
     typer.echo(f"report  {printable(str(made.of('html')))}")
+    for name, line in (("spent", done.spent), ("time", done.time)):
+        if line:
+            typer.echo(f"{name:<7} {line}")
     if over:
         share = f"{100 * max_infra_rate:g} %"
         say(f"more than {share} of a suite could not be judged; mend that and continue with --resume")

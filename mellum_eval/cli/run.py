@@ -106,6 +106,12 @@ def run(
         str | None,
         typer.Option("--chat-template-kwargs", metavar="JSON", help="For the chat template, not of openai:."),
     ] = None,
+    price_in: Annotated[
+        float | None, typer.Option("--price-in", metavar="P", help="Price of a million prompt tokens.")
+    ] = None,
+    price_out: Annotated[
+        float | None, typer.Option("--price-out", metavar="P", help="Price of a million completion tokens.")
+    ] = None,
     thinking_budget: Annotated[
         int | None,
         typer.Option("--thinking-budget", metavar="N", help="Tokens for reasoning, on top of a suite's own."),
@@ -154,6 +160,8 @@ def run(
         "max_infra_rate": max_infra_rate,
         "judge": judge,
         "judge_api_key_env": judge_api_key_env,
+        "price_in": price_in,
+        "price_out": price_out,
         "backend.base": base,
         "backend.concurrency": concurrency,
         "backend.batch_size": batch_size,

@@ -253,10 +253,20 @@ def _cluster(spec: RunSpec, say: Say) -> ClusterVerifiers:
 async def _backend(spec: RunSpec, provider: str, logs: Path) -> Backend:
     model = spec.model or DEFAULT_MODEL
     if spec.ray is None:
-        return await open_backend(model, spec.backend, logs=logs)
-    from mellum_eval.cluster.model import ClusterBackend
+        backend = await open_backend(model, spec.backend, logs=logs)
+    else:
+        from mellum_eval.cluster.model import ClusterBackend
 
-    return await ClusterBackend.open(spec.ray, model, spec.backend, provider=provider)
+        backend = await ClusterBackend.open(spec.ray, model, spec.backend, provider=provider)
+    if spec.backend.cache is None:
+        return backend
+    from mellum_eval.backends.cache import CachedBackend
+
+    try:
+        return CachedBackend(backend, Path(spec.backend.cache), spec.backend)
+    except BaseException:
+        await backend.aclose()
+        raise
 
 
 def _width(spec: RunSpec, judges: Judges | JudgesApart) -> int:

@@ -17,7 +17,7 @@ _MAY_CHANGE = ("workers", "sandbox", "runtime", "ray", "max_infra_rate", "judge_
 """What changes how fast or where a run goes, not what it measures; of the backend's settings these:"""
 _BACKEND_MAY_CHANGE = (
     *("concurrency", "batch_size", "device", "timeout_s", "retries", "api_key_env", "trust_remote_code", "stream"),
-    *("vllm_python", "vllm_args", "start_timeout_s"),
+    *("vllm_python", "vllm_args", "start_timeout_s", "cache"),
 )
 _WHO = ("scheme", "name", "sha256", "revision", "chat_template_sha256", "chat", "dtype")
 

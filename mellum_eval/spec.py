@@ -25,6 +25,8 @@ class BackendOptions(BaseModel):
     """Requests in flight at an endpoint, at most: fewer while it is overloaded."""
     stream: bool = False
     """Have an endpoint send its replies piece by piece, so that no proxy between takes long thought for death."""
+    cache: str | None = None
+    """Directory of completions that other runs asked for too: what is in it is not asked again."""
     guided_choice: bool = False
     """Where choices are ranked: have the server hold the model to them, instead of asking for log-probabilities."""
     thinking_budget: int | None = Field(default=None, ge=1, le=10_000_000)

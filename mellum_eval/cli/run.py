@@ -116,6 +116,9 @@ def run(
         int | None,
         typer.Option("--thinking-budget", metavar="N", help="Tokens for reasoning, on top of a suite's own."),
     ] = None,
+    cache: Annotated[
+        str | None, typer.Option("--cache", metavar="DIR", help="Completions to take from, and to add to.")
+    ] = None,
     stream: Annotated[
         bool | None, typer.Option("--stream", help="Have an endpoint send its replies piece by piece.")
     ] = None,
@@ -177,6 +180,7 @@ def run(
         "backend.chat_template_kwargs": _json("--chat-template-kwargs", chat_template_kwargs),
         "backend.thinking_budget": thinking_budget,
         "backend.stream": stream,
+        "backend.cache": cache,
         "backend.guided_choice": guided_choice,
         "backend.vllm_python": vllm_python,
         "backend.vllm_args": _words("--vllm-args", vllm_args),

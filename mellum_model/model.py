@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from . import losses
 from .attention import Layout
@@ -56,6 +57,18 @@ class TrainingLoss:
     mtp: Tensor | None = None
     mtp_agreement: Tensor | None = None
     """Share of positions where the MTP head's best token is the label: the acceptance to expect of it as a draft."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenScores:
+    """How probable some tokens are, for a policy's loss."""
+
+    logprobs: Tensor
+    """float32 [N]."""
+    entropy: Tensor
+    """float32 [N] of what each was chosen from, in nats; no gradient goes through."""
+    router_logits: list[Tensor]
+    """float32 [B·T, E] of each sparse layer."""
 
 
 class Mellum(nn.Module):
@@ -243,6 +256,36 @@ class Mellum(nn.Module):
             None if mtp is None else mtp.detach(),
             agreement,
         )
+
+    def token_scores(
+        self, input_ids: Tensor, wanted: Tensor, *, temperature: float = 1.0, together: int = 4096
+    ) -> TokenScores:
+        """How probable some tokens of whole sequences are, given all before them.
+
+        Args:
+            input_ids: [B, T], padded on the right.
+            wanted: bool [B, T], N of them; never a row's first.
+            temperature: Logits are divided by it.
+            together: Tokens whose logits are held at a time; what is more is computed again in the backward pass.
+        """
+        out = self.trunk(input_ids)
+        chosen = wanted[:, 1:]
+        hidden, targets = out.hidden[:, :-1][chosen], input_ids[:, 1:][chosen]
+
+        def score(hidden_ND: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
+            logprobs_NV = (self.head(hidden_ND).float() / temperature).log_softmax(-1)
+            with torch.no_grad():
+                entropy_N = -(logprobs_NV.exp() * logprobs_NV).sum(-1)
+            return logprobs_NV.gather(1, targets_N[:, None])[:, 0], entropy_N
+
+        if hidden.shape[0] <= together:
+            return TokenScores(*score(hidden, targets), out.router_logits)
+        pieces = [
+            checkpoint(score, *part, use_reentrant=False)
+            for part in zip(torch.split(hidden, together), torch.split(targets, together), strict=True)
+        ]
+        logprobs, entropy = (torch.cat(column) for column in zip(*pieces, strict=True))
+        return TokenScores(logprobs, entropy, out.router_logits)
 
     @classmethod
     def from_pretrained(

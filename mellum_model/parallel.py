@@ -99,7 +99,7 @@ def parallelize(
     for layer in layers:
         fully_shard(layer, mesh=mesh, ignored_params=apart, mp_policy=policy)
     fully_shard(model, mesh=mesh, ignored_params=apart, mp_policy=policy)
-    for method in ("loss", "trunk", "mtp_logits"):
+    for method in ("loss", "trunk", "mtp_logits", "token_scores"):
         register_fsdp_forward_method(model, method)
     return model
 

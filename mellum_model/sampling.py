@@ -41,6 +41,8 @@ class Sampling:
     logprobs: int | None = None
     """Natural logarithms of the model's own probabilities (temperature 1, nothing cut off): of each chosen token, and
     of so many most probable ones; None is none."""
+    tempered_logprobs: bool = False
+    """`logprobs` of the tempered distribution instead; for policy gradients, which are of what was drawn from."""
     thinking_budget: int | None = None
     """Tokens after which an open `<think>` is closed."""
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mellum_eval.cli.model_errors import model_errors
+from mellum_eval.cli.train_rlvr import rlvr
 from mellum_eval.errors import PrerequisiteMissing, UserError
 
 if TYPE_CHECKING:
@@ -104,6 +105,9 @@ def sft(
     _run(f"sft_{form}", recipe, out, start, resume, steps, settings, device, tensorboard, dry_run, ranks)
 
 
+app.command("rlvr")(rlvr)
+
+
 def _run(
     stage: str,
     which: str,
@@ -129,12 +133,12 @@ def _run(
             typer.echo(describe(recipe, stage, ranks))
             return
         if tensorboard:
-            _need_tensorboard()
+            need_tensorboard()
         from mellum_eval.cli.training_sources import generators, suite_index
         from mellum_model.training.stages import Supplies, run_stage
 
         supplies = Supplies(generators(), suite_index, recipe_file(which).parent)
-        with _until_signal() as stopped, _watcher(recipe, stage) as watcher:
+        with until_signal() as stopped, _watcher(recipe, stage) as watcher:
             done = run_stage(
                 recipe,
                 stage,
@@ -148,7 +152,7 @@ def _run(
                 stop_after=lambda step: bool(stopped),
                 command=shlex.join(["mellum-eval", *sys.argv[1:]]),
             )
-    leads = _leads()
+    leads = speaks()
     if done.model is None:
         if leads:
             typer.echo(
@@ -160,12 +164,25 @@ def _run(
 
 
 def _overrides(stage: str, steps: int | None, settings: list[str]) -> dict[str, Any]:
-    """`--steps` and `--set` as fields of the recipe; values are YAML."""
-    import yaml
-
+    """`--steps` and `--set` as fields of the recipe."""
     found: dict[str, Any] = {}
     if steps is not None:
         found |= {f"stages.{stage}.steps": steps, f"stages.{stage}.tokens": None}
+    for field, value in parsed_settings(settings).items():
+        place = field if field.startswith(("model.", "stages.")) else f"stages.{stage}.{field}"
+        found[place] = value
+    return found
+
+
+def parsed_settings(settings: list[str]) -> dict[str, Any]:
+    """`--set FIELD=VALUE` as fields and values; values are YAML.
+
+    Raises:
+        UserError: One is not of that form.
+    """
+    import yaml
+
+    found: dict[str, Any] = {}
     for setting in settings:
         field, equals, value = setting.partition("=")
         if not equals or not field:
@@ -174,12 +191,12 @@ def _overrides(stage: str, steps: int | None, settings: list[str]) -> dict[str, 
             parsed = yaml.safe_load(value)
         except yaml.YAMLError:
             raise UserError(f"--set {setting}: the value is not YAML") from None
-        place = field if field.startswith(("model.", "stages.")) else f"stages.{stage}.{field}"
-        found[place] = parsed
+        found[field] = parsed
     return found
 
 
-def _need_tensorboard() -> None:
+def need_tensorboard() -> None:
+    """Raises PrerequisiteMissing where it is not installed."""
     from importlib.util import find_spec
 
     if find_spec("tensorboard") is None:
@@ -187,7 +204,7 @@ def _need_tensorboard() -> None:
 
 
 @contextmanager
-def _until_signal() -> Iterator[list[int]]:
+def until_signal() -> Iterator[list[int]]:
     """Ctrl-C and SIGTERM let the step end and a checkpoint be written; a second one does not wait."""
     stopped: list[int] = []
 
@@ -205,7 +222,7 @@ def _until_signal() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _leads() -> bool:
+def speaks() -> bool:
     """Whether this process speaks for those that `torchrun` started."""
     return os.environ.get("RANK", "0") == "0"
 
@@ -215,7 +232,7 @@ def _watcher(recipe: Recipe, stage: str) -> Iterator[Watcher]:
     """Progress on a terminal; alarms and evaluations as lines anywhere."""
     from mellum_eval.cli.train_progress import Bars, Lines
 
-    if not _leads():
+    if not speaks():
         from mellum_model.training.loop import Watcher
 
         yield Watcher()

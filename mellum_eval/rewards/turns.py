@@ -49,15 +49,16 @@ def attempt(check: Any, completion: Any, visible: Visible, options: Options = _D
         ValueError: The check, the completion or `visible` is malformed; names the field.
         SandboxUnavailable: There is no sandbox here; says how to mend that.
     """
-    return background.wait(options, lambda judges: _attempt(judges, check, completion, visible, options))
+    return background.wait(options, lambda judges: attempt_by(judges, check, completion, visible, options))
 
 
 async def attempt_async(check: Any, completion: Any, visible: Visible, options: Options = _DEFAULT) -> Attempt:
     """`attempt` for callers with an event loop."""
-    return await background.awaited(options, lambda judges: _attempt(judges, check, completion, visible, options))
+    return await background.awaited(options, lambda judges: attempt_by(judges, check, completion, visible, options))
 
 
-async def _attempt(judges: Judges, given: Any, completion: Any, visible: Visible, options: Options) -> Attempt:
+async def attempt_by(judges: Judges, given: Any, completion: Any, visible: Visible, options: Options) -> Attempt:
+    """`attempt` for callers that have the judges, such as work in the background."""
     shown = visible_part(checked("row 0", given, options), visible)
     [verdict] = await judge_rows(judges, [(given, completion)], options)
     if verdict.passed is not False:

@@ -52,7 +52,7 @@ class MetricsLog:
         if not writes:
             return
         try:
-            kept = [line for line in _lines(self._path) if line["step"] <= after_step]
+            kept = [line for line in logged(directory) if line["step"] <= after_step]
             scratch = self._path.with_suffix(".partial")
             scratch.write_text("".join(json.dumps(line) + "\n" for line in kept), "utf-8")
             os.replace(scratch, self._path)
@@ -90,9 +90,9 @@ class MetricsLog:
             self._board.close()
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a log; a kill may have cut the last."""
-    found = []
+def logged(directory: Path) -> list[dict[str, Any]]:
+    """The whole lines of a run's log; a kill may have cut the last."""
+    path, found = directory / FILE, []
     if path.is_file():
         for line in path.read_text("utf-8").split("\n"):
             try:

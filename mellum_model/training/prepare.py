@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
@@ -22,7 +22,7 @@ from ..model import Mellum
 from ..moe import SparseMlp
 from ..parallel import parallelize
 from .ranks import Ranks
-from .recipes import Recipe, Stage
+from .recipes import Parallel, Precision, Recipe, Stage
 
 
 def stage_config(recipe: Recipe, stage: Stage, start: Path | None) -> MellumConfig:
@@ -34,7 +34,22 @@ def stage_config(recipe: Recipe, stage: Stage, start: Path | None) -> MellumConf
     return config if stage.context_factor == 1 else config.extended(stage.context_factor)
 
 
-def build(config: MellumConfig, stage: Stage, ranks: Ranks, *, start: Path | None = None) -> Mellum:
+class Built(Protocol):
+    """What of a stage says how its model is built."""
+
+    @property
+    def precision(self) -> Precision: ...  # noqa: D102
+    @property
+    def parallel(self) -> Parallel: ...  # noqa: D102
+    @property
+    def activation_checkpointing(self) -> bool: ...  # noqa: D102
+    @property
+    def compile(self) -> bool: ...  # noqa: D102
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+
+
+def build(config: MellumConfig, stage: Built, ranks: Ranks, *, start: Path | None = None) -> Mellum:
     """A model with weights, sharded and wrapped as the stage asks.
 
     Args:
@@ -69,12 +84,12 @@ def build(config: MellumConfig, stage: Stage, ranks: Ranks, *, start: Path | Non
     return model.train()
 
 
-def needs_mesh(stage: Stage) -> bool:
+def needs_mesh(stage: Built) -> bool:
     """Whether a stage needs FSDP even on one process: it holds float32 master weights beside bfloat16 products."""
     return stage.precision.dtype == "bfloat16"
 
 
-def _shard(model: Mellum, layers: list[Any], stage: Stage, ranks: Ranks) -> None:
+def _shard(model: Mellum, layers: list[Any], stage: Built, ranks: Ranks) -> None:
     assert ranks.mesh is not None
     half = stage.precision.dtype == "bfloat16"
     policy = MixedPrecisionPolicy(

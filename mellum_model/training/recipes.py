@@ -263,9 +263,34 @@ def load_recipe(which: str | Path, overrides: Mapping[str, Any] | None = None) -
     Raises:
         RecipeError: No such recipe, not YAML, or a field is unknown or wrong; the message names it.
     """
+    file = recipe_file(which)
+    data = read_yaml(file)
+    defaults = data.pop("defaults", {})
+    stages = data.get("stages")
+    if isinstance(stages, dict) and isinstance(defaults, dict):
+        data["stages"] = {
+            name: _merged(defaults, stage) if isinstance(stage, dict) else stage for name, stage in stages.items()
+        }
+    for field, value in (overrides or {}).items():
+        overridden(data, field, value)
+    try:
+        recipe = Recipe.model_validate(data)
+        recipe.model.config()
+    except ValidationError as error:
+        raise RecipeError(f"{file}: {first_problem(error, Recipe)}") from None
+    except (ConfigError, TypeError) as error:
+        raise RecipeError(f"{file}: model.sizes: {error}") from None
+    return recipe
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """The fields of a recipe's file.
+
+    Raises:
+        RecipeError: It cannot be read, or is no mapping.
+    """
     import yaml
 
-    file = recipe_file(which)
     try:
         data = yaml.safe_load(file.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -274,22 +299,7 @@ def load_recipe(which: str | Path, overrides: Mapping[str, Any] | None = None) -
         raise RecipeError(f"{file}: {error.strerror}") from None
     if not isinstance(data, dict):
         raise RecipeError(f"{file}: expected a mapping of fields")
-    defaults = data.pop("defaults", {})
-    stages = data.get("stages")
-    if isinstance(stages, dict) and isinstance(defaults, dict):
-        data["stages"] = {
-            name: _merged(defaults, stage) if isinstance(stage, dict) else stage for name, stage in stages.items()
-        }
-    for field, value in (overrides or {}).items():
-        _override(data, field, value)
-    try:
-        recipe = Recipe.model_validate(data)
-        recipe.model.config()
-    except ValidationError as error:
-        raise RecipeError(f"{file}: {_first(error)}") from None
-    except (ConfigError, TypeError) as error:
-        raise RecipeError(f"{file}: model.sizes: {error}") from None
-    return recipe
+    return data
 
 
 def recipe_file(which: str | Path) -> Path:
@@ -315,7 +325,12 @@ def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _override(data: dict[str, Any], field: str, value: Any) -> None:
+def overridden(data: dict[str, Any], field: str, value: Any) -> None:
+    """Set a dotted field of a recipe's data, in place.
+
+    Raises:
+        RecipeError: What the field would lie in is no section.
+    """
     *path, last = field.split(".")
     place = data
     for name in path:
@@ -326,15 +341,15 @@ def _override(data: dict[str, Any], field: str, value: Any) -> None:
     place[last] = value
 
 
-def _first(error: ValidationError) -> str:
-    """The first thing that is wrong, as one line that names the field as the file writes it."""
+def first_problem(error: ValidationError, recipe: type[Section]) -> str:
+    """The first thing that is wrong with a recipe, as one line that names the field as the file writes it."""
     problems = error.errors()
     # An unknown field is the likeliest slip, and the others are often its consequence (a missing field, misspelt).
     problem = next((one for one in problems if one["type"] == "extra_forbidden"), problems[0])
     place = [str(part) for part in problem["loc"] if part not in TAGS]
     where = ".".join(place)
     if problem["type"] == "extra_forbidden":
-        known = _fields_at(place[:-1])
+        known = _fields_at(place[:-1], recipe)
         return f"{where}: no such field{near(place[-1], known)}"
     if problem["type"] == "missing":
         return f"{where}: is missing"
@@ -343,9 +358,9 @@ def _first(error: ValidationError) -> str:
     return f"{where or 'recipe'}: {problem['msg'][:1].lower()}{problem['msg'][1:]}, not {problem['input']!r}"
 
 
-def _fields_at(place: list[str]) -> set[str]:
+def _fields_at(place: list[str], recipe: type[Section]) -> set[str]:
     """Names of the fields of the section that a place in the file leads to."""
-    kinds: list[Any] = [Recipe]
+    kinds: list[Any] = [recipe]
     for part in place:
         kinds = [inner for kind in kinds for inner in _inner(kind, part)]
     return {name for kind in kinds for name in getattr(kind, "model_fields", {})}

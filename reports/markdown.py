@@ -65,6 +65,11 @@ def _published(baseline: Baseline) -> list[str]:
     ]
     for table in baseline.tables:
         out += [f"### {markdown(table.title)}", "", f"{markdown(table.settings, 400)} {markdown(table.locator)}.", ""]
+        if table.campaign:
+            out += [
+                f"Not measured here: `mellum-eval run --config {table.campaign}` measures the open-weight models.",
+                "",
+            ]
         heads = [f"{markdown(m.name)} ({_published_size(m)})" for m in (baseline.models[key] for key in table.columns)]
         out += _table(["Benchmark", *heads], _published_rows(baseline, table))
     return out

@@ -187,6 +187,7 @@ def run(
         "backend.reasoning_parser": reasoning_parser,
         "backend.tool_call_parser": tool_call_parser,
     }
+    config = _bundled(config)
     if config is not None and is_campaign(read_config(config)):
         from mellum_eval.cli.campaign import run_campaign
 
@@ -200,6 +201,15 @@ def run(
         raise typer.Exit(show_plan([Member(path.name, spec)], path.parent, to_stderr=False))
     else:
         _run(make_spec(flags, config), out, resume)
+
+
+def _bundled(config: Path | None) -> Path | None:
+    """A campaign that comes with the baselines, where a name is given and no such file is there."""
+    if config is None or config.exists():
+        return config
+    from reports.baselines import campaign_path
+
+    return campaign_path(str(config)) or config
 
 
 def _run(spec: RunSpec, out: Path | None, resume: bool) -> None:

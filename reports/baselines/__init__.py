@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -58,6 +59,8 @@ class Table(_Strict):
     title: str
     locator: str
     settings: str
+    campaign: str | None = None
+    """The campaign in `campaigns/` that measures the table's open-weight models with this harness."""
     columns: tuple[str, ...]
     rows: dict[str, tuple[float | None, ...]]
 
@@ -136,3 +139,9 @@ def load(name: str) -> Baseline:
         return Baseline.model_validate(yaml.safe_load(text))
     except (yaml.YAMLError, ValidationError) as error:
         raise UserError(f"reports/baselines/{name}.yaml: {error}") from None
+
+
+def campaign_path(name: str) -> Path | None:
+    """The file of a campaign that is bundled, None where there is none of that name."""
+    path = Path(str(files("reports.baselines") / "campaigns" / f"{name}.yaml"))
+    return path if name.isidentifier() and path.is_file() else None

@@ -18,6 +18,8 @@ from typing import Any
 from mellum_eval.errors import UserError
 
 _SYNC_EVERY_S = 1.0
+_AT_ONCE = 1 << 18
+"""Bytes read at once: lines of prompts and answers are long, and a leaderboard reads gigabytes of them."""
 _DEPTH = 60
 _DIGITS = 4000
 
@@ -79,7 +81,7 @@ def raw(path: Path) -> Iterator[tuple[int, int, bytes]]:
     """
     offset = 0
     try:
-        with path.open("rb") as file:
+        with path.open("rb", buffering=_AT_ONCE) as file:
             for number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n"):
                     return

@@ -108,12 +108,36 @@ class RunStore:
         yield from self._latest("generations.jsonl", Generation)
 
     def generations_of(self, slots: Collection[Slot]) -> Iterator[Generation]:
-        """The completions of some slots; the others are passed over without being read in full."""
-        yield from self._latest("generations.jsonl", Generation, slots)
+        """The completions of some slots, in one pass; the others are passed over without being parsed."""
+        path = self.path / "generations.jsonl"
+        keys = {key.encode("utf-8", "surrogatepass") for key, _ in slots}
+        found: dict[Slot, tuple[int, bytes]] = {}
+        lines = jsonl.raw(path)
+        for number, _, line in lines:
+            # Lines of ours begin with their key; one that does not, or has escapes in it, is looked at more closely.
+            key = line[len(_KEY) : line.find(b'"', len(_KEY))] if line.startswith(_KEY) else b"\\"
+            if key not in keys and b"\\" not in key:
+                continue
+            slot = _slot_of(path, number, line, lines)
+            if slot is not None and slot in slots:
+                found[slot] = number, line
+        for number, line in sorted(found.values()):
+            yield _record(line, Generation, f"{path}:{number}")
 
     def judgements(self) -> Iterator[Judgement]:
         """The verdicts, one a slot, in the order in which they came."""
         yield from self._latest("verdicts.jsonl", Judgement)
+
+    def judgements_written(self) -> Iterator[Judgement]:
+        """The verdicts as the file has them, in one pass: those that a later one replaced among them."""
+        path = self.path / "verdicts.jsonl"
+        lines = jsonl.raw(path)
+        for number, _, line in lines:
+            try:
+                yield Judgement.model_validate_json(line)
+            except ValidationError:
+                if _slot_of(path, number, line, lines) is not None:
+                    yield _record(line, Judgement, f"{path}:{number}")
 
     def generation_offsets(self) -> dict[Slot, int]:
         """Where each slot's completion begins in its file, in bytes; for `generation_at`."""
@@ -230,14 +254,16 @@ class RunStore:
                 self.path / "verdicts.jsonl", "".join(jsonl.dumps(j.model_dump()) + "\n" for j in keep)
             )
 
-    def _latest(self, name: str, kind: type[_Model], wanted: Collection[Slot] | None = None) -> Iterator[_Model]:
+    def _latest(self, name: str, kind: type[_Model]) -> Iterator[_Model]:
         path = self.path / name
-        last = dict(_slots(path))
         # A run that is still being written may have grown since the first pass: what is new is left for next time.
-        offsets = set(last.values() if wanted is None else (last[slot] for slot in wanted if slot in last))
+        offsets = set(dict(_slots(path)).values())
         for number, offset, line in jsonl.raw(path):
             if offset in offsets:
                 yield _record(line, kind, f"{path}:{number}")
+
+
+_KEY = b'{"key":"'
 
 
 class _SlotOfLine(BaseModel):
@@ -251,15 +277,20 @@ def _slots(path: Path) -> Iterator[tuple[Slot, int]]:
     """The slot of each line, and the line's offset in bytes."""
     lines = jsonl.raw(path)
     for number, offset, line in lines:
-        try:
-            found = _SlotOfLine.model_validate_json(line)
-        except ValidationError:  # altered, torn, or with a lone surrogate, which this parser refuses
-            value = jsonl.parsed(path, number, line, lines)
-            if value is jsonl.TORN:
-                return
-            yield _slot(path, number, value), offset
-        else:
-            yield (found.key, found.sample), offset
+        slot = _slot_of(path, number, line, lines)
+        if slot is None:
+            return
+        yield slot, offset
+
+
+def _slot_of(path: Path, number: int, line: bytes, following: Iterator[object]) -> Slot | None:
+    """The slot of a line; None for a last line that was cut off."""
+    try:
+        found = _SlotOfLine.model_validate_json(line)
+    except ValidationError:  # altered, torn, or with a lone surrogate, which this parser refuses
+        value = jsonl.parsed(path, number, line, following)
+        return None if value is jsonl.TORN else _slot(path, number, value)
+    return found.key, found.sample
 
 
 def _record(line: bytes, kind: type[_Model], where: str) -> _Model:

@@ -1,11 +1,10 @@
 """Which answers of a run are shown: the ones that failed first, each cause once, then some that passed.
 
-The choice is by hash, so it is the same however often the report is made, and no one's pick.
+The choice is by key, which is a hash, so it is the same however often the report is made, and no one's pick.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Mapping
 
 from mellum_eval.records import Judgement
@@ -25,7 +24,7 @@ class Choice:
     def add(self, judgement: Judgement) -> None:
         """Consider a verdict."""
         of_outcome = self._best.setdefault(judgement.suite, {}).setdefault(judgement.outcome, [])
-        order = hashlib.sha256(f"{judgement.key}:{judgement.sample}".encode("utf-8", "surrogatepass")).hexdigest()
+        order = f"{judgement.key}:{judgement.sample}"
         if len(of_outcome) >= NOT_PASSED and order >= of_outcome[NOT_PASSED - 1][0]:
             return
         of_outcome.append((order, judgement))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mellum_eval.errors import UserError
 from mellum_eval.records import Judgement, Manifest, Metric, SuiteScores
-from mellum_eval.store import RunStore
+from mellum_eval.store import RunStore, Slot
 from reports.choosing import Choice
 from reports.run import Notice, ProblemScores, Run, SuiteResult
 from reports.samples import RankedSample, samples_of
@@ -162,17 +162,37 @@ def _disagrees(result: SuiteResult, verdicts: Counter[str]) -> str | None:
 
 
 def _add_up(store: RunStore, notices: list[Notice]) -> _Verdicts | None:
-    """All verdicts in one pass; None where the file could not be read to its end."""
-    found = _Verdicts({}, {}, Choice())
+    """All verdicts; None where the file could not be read to its end."""
     try:
-        for judgement in store.judgements():
-            found.outcomes.setdefault(judgement.suite, Counter())[judgement.outcome] += 1
-            of_suite = found.tallies.setdefault(judgement.suite, {})
-            _add(of_suite.setdefault(judgement.problem, _Tally(judgement.cluster)), judgement)
-            found.choice.add(judgement)
+        # Once is enough where no verdict replaces another, which only a run that went on after infra errors has.
+        found = _sum(store.judgements_written(), until_replaced=True)
+        return found if found is not None else _sum(store.judgements())
     except UserError as error:
         notices.append(Notice(f"{error}; its problems cannot be compared one by one", bad=True))
         return None
+
+
+def _sum(judgements: Iterable[Judgement], *, until_replaced: bool = False) -> _Verdicts | None:
+    """Verdicts added up; None where one comes twice and that matters."""
+    found = _Verdicts({}, {}, Choice())
+    seen: set[Slot] = set()
+    for judgement in judgements:
+        if until_replaced:
+            slot = judgement.key, judgement.sample
+            if slot in seen:
+                return None
+            seen.add(slot)
+        outcomes = found.outcomes.get(judgement.suite)
+        if outcomes is None:
+            outcomes = found.outcomes[judgement.suite] = Counter()
+            found.tallies[judgement.suite] = {}
+        outcomes[judgement.outcome] += 1
+        tallies = found.tallies[judgement.suite]
+        tally = tallies.get(judgement.problem)
+        if tally is None:
+            tally = tallies[judgement.problem] = _Tally(judgement.cluster)
+        _add(tally, judgement)
+        found.choice.add(judgement)
     return found
 
 

@@ -101,7 +101,10 @@ def spread_of(values: Sequence[float], clusters: Sequence[Hashable | None] | Non
     units = len(groups) or n
     if units < 2:
         return Spread(0.0, 1.0, units)
-    independent = math.fsum((x - mean) ** 2 for x in values) / (n - 1) / n
+    import numpy as np
+
+    apart = np.subtract(values, mean)
+    independent = math.fsum((apart * apart).tolist()) / (n - 1) / n
     if units == n:
         return Spread(independent, n - 1.0, units)
     sums = [math.fsum(x - mean for x in members) for members in groups]

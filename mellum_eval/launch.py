@@ -15,7 +15,7 @@ from mellum_eval.backends.base import Backend
 from mellum_eval.backends.registry import check_scheme, open_backend
 from mellum_eval.errors import PrerequisiteMissing, UserError
 from mellum_eval.judge import JudgesApart, identity_of, opened, require_judge
-from mellum_eval.manifest import make_manifest, now, redacted, versions
+from mellum_eval.manifest import left_out, make_manifest, now, redacted, versions
 from mellum_eval.pipeline import Pipeline, Watcher, computes_checks
 from mellum_eval.plan import PlannedSuite, Question, load_suites, plan
 from mellum_eval.records import Judgement, Scores
@@ -104,6 +104,8 @@ async def run(spec: RunSpec, out: Path, *, resume: bool, say: Say, watch: Watch,
     try:
         loaded = load_suites(spec)
         require_judge(spec, [suite for suite, _ in loaded])
+        for name in left_out(spec, [suite for suite, _ in loaded]):
+            say(f"{name} is left out: its data is not at hand")
         if begun is None and unnamed:
             say(f"no model given: {DEFAULT_MODEL}, the bundled model of 1.9 M parameters")
         async with contextlib.AsyncExitStack() as stack:

@@ -17,12 +17,20 @@ from mellum_eval import __version__
 from mellum_eval.plan import PlannedSuite
 from mellum_eval.records import Manifest
 from mellum_eval.spec import RunSpec
+from suites import registry
+from suites.suite import Suite
 
 # What can move a number: the model's side, the judge's side, and what the statistics are made of.
 _PACKAGES = (
     *("torch", "transformers", "tokenizers", "safetensors", "vllm", "httpx", "datasets", "docker", "pydantic"),
     *("math-verify", "latex2sympy2_extended", "sympy", "langdetect", "numpy", "scipy"),
 )
+
+
+def left_out(spec: RunSpec, suites: Sequence[Suite]) -> list[str]:
+    """The suites that a spec names and a plan has not, because `skip_missing` left them out."""
+    there = {suite.full_name for suite in suites}
+    return [name for name in registry.expand(spec.suites) if name not in there]
 
 
 def make_manifest(
@@ -52,6 +60,7 @@ def make_manifest(
         judge=redacted(dict(judge or {})),
         versions=versions(),
         git=git_revision(),
+        left_out=left_out(spec, [suite.suite for suite in planned]),
         host=host(),
     )
 

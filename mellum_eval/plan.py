@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from mellum_eval.spec import RunSpec
 from suites import registry
 from suites.problem import Message, Problem, Prompt
 from suites.sampling import Sampling
-from suites.sources import sum_of
+from suites.sources import SourceMissing, sum_of
 from suites.suite import Suite
 
 
@@ -68,7 +68,8 @@ def load_suites(spec: RunSpec) -> list[tuple[Suite, list[Problem]]]:
 
     Raises:
         UserError: A suite is unknown, or has no problems.
-        SourceMissing, SourceAltered: A suite's data is not at hand or not the pinned one.
+        SourceMissing: Data is not at hand, of some suite or, with `skip_missing`, of every one; names all of them.
+        SourceAltered: A suite's data is not the pinned one.
     """
     try:
         names = registry.expand(spec.suites)
@@ -77,13 +78,27 @@ def load_suites(spec: RunSpec) -> list[tuple[Suite, list[Problem]]]:
         raise UserError(str(error)) from None
     if not suites:
         raise UserError(f"no suites in {', '.join(spec.suites) or 'the spec'}; see `mellum-eval suites list`")
-    loaded = []
+    loaded, missing = [], dict[str, SourceMissing]()
     for suite in suites:
-        problems = evenly(suite.problems(), spec.limit)
+        try:
+            problems = evenly(suite.problems(), spec.limit)
+        except SourceMissing as error:
+            missing[suite.full_name] = error
+            continue
         if not problems:
             raise UserError(f"suite {suite.full_name} has no problems")
         loaded.append((suite, problems))
+    if missing and not (spec.skip_missing and loaded):
+        raise _all_missing(missing, others=len(loaded))
     return loaded
+
+
+def _all_missing(missing: Mapping[str, SourceMissing], *, others: int) -> SourceMissing:
+    first = next(iter(missing.values()))
+    if len(missing) == 1 and not others:
+        return first
+    what = first.what if len(missing) == 1 else f"{', '.join(missing)} have no data here (the first: {first.what})"
+    return SourceMissing(what, f"{first.mend}; or leave them out by --skip-missing" if others else first.mend)
 
 
 def plan(

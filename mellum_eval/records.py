@@ -50,6 +50,8 @@ class Manifest(_Record):
     """The judge model's identity and the versions of the rubrics; empty where rules decided."""
     versions: dict[str, str]
     git: str | None = None
+    left_out: list[str] = Field(default_factory=list)
+    """Suites that were asked for, and whose data was not at hand."""
     host: dict[str, Any]
     usage: dict[str, float] = Field(default_factory=dict)
     """Completions, their tokens by kind and what they cost at the prices given; written when the run has ended."""

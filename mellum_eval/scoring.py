@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from mellum_eval.overall import overall_scores, problem_values
 from mellum_eval.plan import PlannedSuite
 from mellum_eval.records import Metric, Scores, SuiteScores
-from mellum_eval.statistics import mean_interval, pass_at_k
+from mellum_eval.statistics import maj_at_k, mean_interval, pass_at_k
 from mellum_eval.tally import Mark, Tally
 from sandboxes.verdict import Outcome
 
@@ -70,6 +70,9 @@ def _metrics(metric: str, samples: int, judged: Sequence[Sequence[Mark]]) -> dic
             if enough:
                 values = [pass_at_k(len(problem), sum(_passed(j) for j in problem), k) for problem in enough]
                 metrics[f"pass@{k}"] = _mean(enough, values)
+        if not metric.startswith("pass@") and any(mark.answer is not None for problem in judged for mark in problem):
+            votes = [maj_at_k([m.answer for m in problem], [_passed(m) for m in problem]) for problem in judged]
+            metrics[f"maj@{samples}"] = _mean(judged, votes)
     for part in parts:
         if part != metric:
             values = [_average([_part(part)(judgement) for judgement in problem]) for problem in judged]

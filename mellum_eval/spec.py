@@ -73,6 +73,8 @@ class RunSpec(BaseModel):
     """SCHEME:REST, see `mellum-eval run --help`."""
     suites: tuple[str, ...] = ()
     """NAME or NAME:VARIANT, or a group such as `quick`."""
+    skip_missing: bool = False
+    """Leave out suites whose data is not at hand, and say so, instead of stopping."""
     limit: int | None = Field(default=None, ge=1)
     """Problems a suite at most, evenly spread over it."""
     samples: int | None = Field(default=None, ge=1, le=10_000)

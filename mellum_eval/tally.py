@@ -25,6 +25,8 @@ class Mark:
     score: float | None
     parts: Mapping[str, float]
     cluster: str | None
+    answer: str | None = None
+    """What a vote over several samples counts: the answer that was found; None where there is none, or one sample."""
 
 
 class Tally(Mapping[Slot, Mark]):
@@ -54,7 +56,7 @@ class Tally(Mapping[Slot, Mark]):
         """Take a verdict, in place of an earlier one of the same slot."""
         place = self._place((judgement.key, judgement.sample))
         if place is not None:
-            self._marks[place] = self._mark(judgement)
+            self._marks[place] = self._mark(judgement, votes=self._first[judgement.key][1] > 1)
 
     def answered(self, slot: Slot, usage: Mapping[str, int]) -> None:
         """Take a completion's token counts; a slot's second ones are ignored."""
@@ -113,12 +115,21 @@ class Tally(Mapping[Slot, Mark]):
         found = self._first.get(slot[0])
         return found[0] + slot[1] if found is not None and 0 <= slot[1] < found[1] else None
 
-    def _mark(self, judgement: Judgement) -> Mark:
+    def _mark(self, judgement: Judgement, *, votes: bool) -> Mark:
         parts = judgement.parts
-        what = (judgement.outcome, judgement.score, judgement.cluster, tuple(parts.items()))
+        answer = _answer(judgement) if votes else None
+        what = (judgement.outcome, judgement.score, judgement.cluster, tuple(parts.items()), answer)
         mark = self._known.get(what)
         if mark is None:
-            mark = Mark(judgement.outcome, judgement.score, parts, judgement.cluster)
+            mark = Mark(judgement.outcome, judgement.score, parts, judgement.cluster, answer)
             if len(self._known) < _KEPT:
                 self._known[what] = mark
         return mark
+
+
+def _answer(judgement: Judgement) -> str | None:
+    """All right answers are one, however they are written; wrong ones are the same if their texts are."""
+    found = judgement.evidence.get("extracted")
+    if not isinstance(found, str) or not found.strip():
+        return None
+    return "right" if judgement.outcome == "passed" else f"wrong: {' '.join(found.split())[:200]}"

@@ -88,6 +88,9 @@ def _judge(store: RunStore, verdicts: _Verdicts | None, notices: list[Notice]) -
     if scores is None:
         notices.append(Notice(f"{path}: no scores.json, the run has not ended; {go_on}", bad=False))
         return Run(path, label, manifest, True, {})
+    if manifest.left_out:
+        names = ", ".join(manifest.left_out)
+        notices.append(Notice(f"{path}: not run, for their data was not at hand: {names}", bad=False))
     if scores.partial:
         notices.append(Notice(f"{path}: partial, not every problem was answered; {go_on}", bad=False))
     records = {record.name: record for record in manifest.suites}

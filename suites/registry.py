@@ -166,7 +166,12 @@ _ENTRIES = (
         ("answerable",),
     ),
     Entry("math500", "suites.math.math500:Math500", "math", "500 competition problems of MATH, seven subjects"),
-    Entry("math", "suites.math.hendrycks_math:Math", "math", "5,000 competition problems of MATH, seven subjects"),
+    Entry(
+        "hendrycks_math",
+        "suites.math.hendrycks_math:Math",
+        "math",
+        "5,000 competition problems of MATH, seven subjects",
+    ),
     Entry(
         "aime",
         "suites.math.aime:Aime",
@@ -305,9 +310,27 @@ _ENTRIES = (
 
 _BY_NAME = {entry.name: entry for entry in _ENTRIES}
 
+
+def _of_category(category: str) -> tuple[str, ...]:
+    return tuple(e.name for e in _ENTRIES if e.category == category and not e.name.startswith("quick_"))
+
+
+_AFTER_TRAINING = (
+    *("livecodebench", "bfcl", "bfcl_multi_turn", "aime:report", "gsm_plus", "mmlu_redux", "gpqa:diamond"),
+    *("ifeval", "mixeval", "false_premise", "harmbench", "xstest:safe"),
+)
 GROUPS: dict[str, tuple[str, ...]] = {
     "quick": tuple(entry.name for entry in _ENTRIES if entry.name.startswith("quick_")),
     "bfcl_v3": ("bfcl", "bfcl_multi_turn"),
+    **{category: _of_category(category) for category in ("code", "math", "tools", "knowledge", "safety", "chat")},
+    # The Mellum 2 report's tables, as far as its benchmarks are public; each suite's own settings are the report's.
+    "report_base": (
+        *("humaneval", "humaneval_plus", "mbpp", "mbpp_plus", "multipl_e", "cruxeval:input", "cruxeval:output"),
+        *("mmlu", "mmlu_pro", "bbh", "arc:challenge", "hellaswag", "winogrande", "truthfulqa:mc2", "gsm8k"),
+        *("hendrycks_math", "gpqa:diamond", "gpqa:main"),
+    ),
+    "report_instruct": ("humaneval_plus", "mbpp_plus", "multipl_e", *_AFTER_TRAINING),
+    "report_thinking": _AFTER_TRAINING,
 }
 """Names that stand for several suites wherever suites are named."""
 

@@ -38,6 +38,9 @@ def run(
         Path | None,
         typer.Option("--config", metavar="FILE", help="YAML with the same names, or of a campaign; flags win over it."),
     ] = None,
+    skip_missing: Annotated[
+        bool | None, typer.Option("--skip-missing", help="Leave out suites whose data is not at hand, and say so.")
+    ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", help="Problems a suite at most, evenly spread over it.")
     ] = None,
@@ -149,6 +152,7 @@ def run(
     flags: dict[str, Any] = {
         "model": named,
         "suites": tuple(name.strip() for given in suites or [] for name in given.split(",") if name.strip()),
+        "skip_missing": skip_missing,
         "limit": limit,
         "samples": samples,
         "temperature": drawn,

@@ -32,7 +32,7 @@ SHOTS = tuple(f"MATH/train/algebra/{number}.json" for number in (1, 2, 4, 5))
 class Math(Suite):
     """The test split."""
 
-    name = "math"
+    name = "hendrycks_math"
     category = "math"
     version = "1"
     summary = "5,000 competition problems of MATH, seven subjects"

@@ -80,6 +80,26 @@ def test_k_samples_give_pass_at_k_unbiased() -> None:
     assert metrics["pass@4"].value == 0.75
 
 
+def test_the_majority_answer_counts_with_ties_shared() -> None:
+    suite = planned("sums", samples=4)
+
+    def said(number: int, texts: list[str | None]) -> list[Judgement]:
+        made = verdicts(suite, {number: [OK if text == "7" else NO for text in texts]})
+        return [
+            j.model_copy(update={"evidence": {} if text is None else {"extracted": text}})
+            for j, text in zip(made, texts, strict=True)
+        ]
+
+    judged = [
+        *said(0, ["7", "7", "8", "9"]),  # right
+        *said(1, ["7", "8", "8", "9"]),  # wrong
+        *said(2, ["7", "7", "8", "8"]),  # tied: one half
+        *said(3, [None, None, "7", None]),  # who says nothing does not vote
+    ]
+    scores = score_run([suite], judged, {}).suites["sums"]
+    assert scores.metrics["maj@4"].value == pytest.approx((1 + 0 + 0.5 + 1) / 4)
+
+
 def test_a_problem_that_lost_samples_counts_only_as_far_as_it_goes() -> None:
     suite = planned("late")
     table = {0: [OK, OURS, OURS, NO], 1: [OK, OK, OK, OK], 2: [OURS] * 4}

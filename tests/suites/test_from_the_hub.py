@@ -20,7 +20,7 @@ from suites.knowledge.arc import plain_rows
 from suites.math import aime, gsm_plus, hendrycks_math
 from suites.sources import DataSource, SourceMissing
 
-HUB_ONLY = ("gsm_plus", "math", "aime:2026", "aime:report", "gpqa", "gpqa:main", "hellaswag", "winogrande")
+HUB_ONLY = ("gsm_plus", "hendrycks_math", "aime:2026", "aime:report", "gpqa", "gpqa:main", "hellaswag", "winogrande")
 
 SWAG = {
     "ind": 24,
@@ -113,7 +113,7 @@ def test_math_reads_its_archive_in_order_and_shows_train_problems(
             files.addfile(member, io.BytesIO(data))
     pinned(hendrycks_math, "ARCHIVE", hendrycks_math.ARCHIVE, archive.getvalue(), tmp_path, monkeypatch)
     hendrycks_math._shots.cache_clear()
-    suite = registry.get("math")
+    suite = registry.get("hendrycks_math")
     problems = suite.problems()
     assert [problem.id for problem in problems] == ["test/algebra/2.json", "test/algebra/10.json"]
     assert problems[0].check == MathCheck(kind="math", answer="\\frac{1}{2}")

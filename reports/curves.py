@@ -80,6 +80,46 @@ PANELS = (
         (("step", "grad_norm", "norm"),),
         log=True,
     ),
+    Panel(
+        "Reward",
+        "share",
+        "Of reinforcement: what verifiers gave to drawn answers, how many were right, and held-out tasks, greedy.",
+        (("step", "reward", "reward"), ("step", "pass@1", "drawn, right"), ("validation", "pass@1", "held-out, right")),
+    ),
+    Panel(
+        "Answers",
+        "tokens",
+        "Mean length of drawn and of held-out answers, reasoning included.",
+        (("step", "length", "drawn"), ("validation", "length", "held-out")),
+    ),
+    Panel("Entropy", "nats a token", "Of what each learnt token was chosen from.", (("step", "entropy", "entropy"),)),
+    Panel(
+        "Tokens held back",
+        "share",
+        "Learnt tokens whose ratio was clipped, and those left out because sampler and trainer disagreed (IcePop).",
+        (("step", "clip_share", "clipped"), ("step", "masked_share", "masked")),
+    ),
+    Panel(
+        "Groups and rollouts not learnt from",
+        "of a step",
+        "Groups of equal rewards; rollouts that could not be judged; answers cut off at the cap; attempts to tamper.",
+        (
+            ("step", "dropped_even", "even groups"),
+            ("step", "dropped_unjudged", "not judged"),
+            ("step", "dropped_cut", "cut off"),
+            ("step", "tampered", "tampered"),
+        ),
+    ),
+    Panel(
+        "Waiting",
+        "seconds of a step",
+        "How long training waited for rollouts and for verdicts, beside the time that it trained.",
+        (
+            ("step", "waiting_on_rollouts_s", "for rollouts"),
+            ("step", "waiting_on_verdicts_s", "for verdicts"),
+            ("step", "training_s", "training"),
+        ),
+    ),
     Panel("Speed", "tokens/s", "Tokens of a step over its seconds, padding included.", (("step", "tokens_per_s", ""),)),
 )
 

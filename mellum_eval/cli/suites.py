@@ -125,12 +125,14 @@ def validate(
                 f"run `{command}`, or point MELLUM_DATA_DIR at a mirror",
             )
         typer.echo(f"{suite.full_name}: no data at hand; `{command}` gets it")
-    if todo and not asyncio.run(_validate(todo, cast("Choice", sandbox), workers)):
+    if todo and not asyncio.run(_validate(todo, cast("Choice", sandbox), workers, named=bool(names))):
         raise typer.Exit(1)
 
 
-async def _validate(suites: list[Suite], choice: Choice, workers: int | None) -> bool:
+async def _validate(suites: list[Suite], choice: Choice, workers: int | None, *, named: bool) -> bool:
+    """Whether all is as it should be. Suites whose tools are missing are listed, and an error where they are named."""
     from sandboxes.choose import open_sandbox
+    from sandboxes.errors import SandboxUnavailable
     from sandboxes.verify import Verifiers, require_languages
     from suites.validate import validate as validate_suite
 
@@ -139,10 +141,23 @@ async def _validate(suites: list[Suite], choice: Choice, workers: int | None) ->
         if pool.notice:
             typer.echo(pool.notice, err=True)
         verifiers = Verifiers(sandbox=pool)
+        ready = []
         for suite in suites:
-            await require_languages(pool, (problem.check for problem in suite.problems()))
-        for suite in suites:
-            result = await validate_suite(suite, pool, verifiers.verify, progress=_progress(suite.full_name))
+            try:
+                await require_languages(pool, (problem.check for problem in suite.problems()))
+                ready.append(suite)
+            except SandboxUnavailable as error:
+                if named:
+                    raise
+                typer.echo(f"{suite.full_name}: {error}")
+        for suite in ready:
+            try:
+                result = await validate_suite(suite, pool, verifiers.verify, progress=_progress(suite.full_name))
+            except SandboxUnavailable as error:  # libraries that its tests need
+                if named:
+                    raise
+                typer.echo(f"{suite.full_name}: {error}")
+                continue
             _report(result)
             good = good and result.ok
     return good

@@ -123,7 +123,7 @@ class Updater:
             dist.all_reduce(largest, op=dist.ReduceOp.MAX)
         loss, entropy, clipped, masked, mismatch, tokens, aux = summed(sums).tolist()
         return {
-            "loss": loss / len(norms),
+            "policy_loss": loss / len(norms),
             "router_loss": aux / len(norms) / self._ranks.count,
             "lr": lr,
             "grad_norm": sum(norms) / len(norms),

@@ -26,6 +26,7 @@ from .metrics import MetricsLog, Watch
 from .optimisers import Optimisers
 from .ranks import ALONE, Ranks, summed
 from .recipes import Losses, Stage
+from .resuming import hold_to
 from .schedule import learning_rate, step_rows, total_steps
 
 
@@ -103,6 +104,7 @@ def train(
     Raises:
         TrainingStopped: A loss that is not finite, a full disk; the last checkpoint is intact and named.
         DataError: The data cannot be read.
+        RecipeError: The run was begun with another stage.
     """
     watcher = watcher or Watcher()
     directory.mkdir(parents=True, exist_ok=True)
@@ -112,6 +114,7 @@ def train(
     last = checkpoints.latest() if resume else None
     if last is not None:
         state = checkpoints.restore(last)
+        hold_to(last, state.get("stage", {}), stage.model_dump(mode="json"))
         progress = Progress(state["step"], state["tokens"], Counter(state["sources"]))
         data.stream.load_state_dict(state["stream"])
         set_random_state(state["random"])

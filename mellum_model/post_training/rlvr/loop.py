@@ -22,6 +22,7 @@ from ...training.errors import TrainingStopped
 from ...training.metrics import MetricsLog, logged
 from ...training.optimisers import Optimisers
 from ...training.ranks import Ranks
+from ...training.resuming import hold_to
 from ...training.schedule import learning_rate
 from .environment import Environment
 from .gather import Decode, Encode, Gathered, Rollout, gather
@@ -148,6 +149,7 @@ class _Run:
         last = self.checkpoints.latest() if resume else None
         if last is not None:
             state = self.checkpoints.restore(last)
+            hold_to(last, state["recipe"], self.recipe.model_dump(mode="json"))
             step = int(state["step"])
             set_random_state(state["random"])
         self.log = MetricsLog(self.directory, after_step=step, tensorboard=self.tensorboard, writes=self.ranks.leads)
@@ -167,7 +169,7 @@ class _Run:
                 self._step(step, known)
                 stopped = step < self.recipe.steps and self._any(stop_after(step))
                 if stopped or step == self.recipe.steps or step % self.recipe.checkpoints.every_steps == 0:
-                    path = self.checkpoints.save(step, {"random": random_state()})
+                    path = self.checkpoints.save(step, self._state())
                     self.log.write("checkpoint", step, {"path": str(path.relative_to(self.directory))})
             if step == self.recipe.steps and plan.validates(step):
                 self._until("validation", step, known)
@@ -177,6 +179,9 @@ class _Run:
             self.log.close()
         found = [known[number] for number in sorted(known)]
         return Outcome(step, self.totals, found[0] if found else None, found[-1] if found else None)
+
+    def _state(self) -> dict[str, Any]:
+        return {"random": random_state(), "recipe": self.recipe.model_dump(mode="json")}
 
     def _step(self, step: int, known: dict[int, dict[str, Any]]) -> None:
         assert self.log is not None

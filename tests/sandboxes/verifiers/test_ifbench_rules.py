@@ -119,7 +119,7 @@ def test_no_rule_takes_long(name: str) -> None:
     for text in HOSTILE:
         started = time.process_time()
         RULES[name](text, kwargs)
-        assert time.process_time() - started < 5, text[:10]
+        assert time.process_time() - started < 30, text[:10]
 
 
 def test_sentences_keep_their_text() -> None:

@@ -58,13 +58,14 @@ def rlvr(
     from mellum_eval.cli.train import need_tensorboard, parsed_settings, speaks, until_signal
 
     with model_errors():
-        from mellum_model.post_training.rlvr.recipe import load_rlvr_recipe, recipe_file
+        from mellum_model.post_training.rlvr.recipe import BUILT_IN, load_rlvr_recipe
+        from mellum_model.training.recipes import recipe_file
 
         overrides = parsed_settings(settings or [])
         if steps is not None:
             overrides["steps"] = steps
         found = load_rlvr_recipe(recipe, overrides)
-        root = recipe_file(recipe).parent
+        root = recipe_file(recipe, BUILT_IN).parent
         if dry_run:
             from mellum_model.post_training.rlvr.dry_run import describe
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -51,9 +50,8 @@ class _ReplicaStarter:
 class ClusterBackend:
     """Replicas of one model. See `mellum_eval.backends.base.Backend`; `open` it."""
 
-    def __init__(self, spread: Spread, nodes: rays.RayNodes, *, connected: bool) -> None:
-        self._spread, self._nodes, self._connected = spread, nodes, connected
-        self._watching: asyncio.Task[None] | None = None
+    def __init__(self, spread: Spread, nodes: rays.RayNodes) -> None:
+        self._spread, self._nodes = spread, nodes
         self._info: BackendInfo | None = None
 
     @classmethod
@@ -72,16 +70,15 @@ class ClusterBackend:
         Raises:
             PrerequisiteMissing: There is no Ray, no cluster, or no node that can open the model.
         """
-        connected = await asyncio.to_thread(rays.connect, address)
         spread = Spread()
         starter = _ReplicaStarter(model, options, provider)
         nodes = rays.RayNodes(spread, starter, by_gpu=options.device != "cpu")
-        backend = cls(spread, nodes, connected=connected)
-        backend._watching = asyncio.create_task(nodes.watch())
+        backend = cls(spread, nodes)
+        await nodes.begin(address)
         try:
             first = await nodes.first(start_s, (f"no node of the Ray cluster at {address} has a CPU", "add a node"))
         except BaseException:
-            await backend.aclose()
+            await nodes.close()
             raise
         backend._info = BackendInfo(**first.facts["info"])
         return backend
@@ -120,13 +117,4 @@ class ClusterBackend:
 
     async def aclose(self) -> None:
         """End the replicas, and the connection if it was made here."""
-        watching, self._watching = self._watching, None
-        if watching is not None:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
         await self._nodes.close()
-        if self._connected:
-            import ray
-
-            self._connected = False
-            await asyncio.to_thread(ray.shutdown)

@@ -136,6 +136,8 @@ class RayNodes:
         self._by_gpu = by_gpu
         self._known: dict[str, asyncio.Task[None]] = {}
         self._open: dict[str, RayNode] = {}
+        self._watching: asyncio.Task[None] | None = None
+        self._connected = False
         self.troubles: dict[str, tuple[str, str]] = {}
         """By place: why there is no process, and the mend."""
 
@@ -149,7 +151,21 @@ class RayNodes:
         """Whether no node can have one, as far as is known."""
         return bool(self._known) and set(self.troubles) >= set(self._known)
 
-    async def watch(self) -> None:
+    @property
+    def begun(self) -> bool:
+        """Whether the cluster is being watched."""
+        return self._watching is not None
+
+    async def begin(self, address: str) -> None:
+        """Connect to the cluster and watch it.
+
+        Raises:
+            PrerequisiteMissing: As `connect`.
+        """
+        self._connected = await asyncio.to_thread(connect, address)
+        self._watching = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
         """Look for nodes, for ever."""
         import ray
 
@@ -221,7 +237,12 @@ class RayNodes:
         return self.open[0]
 
     async def close(self) -> None:
-        """End all processes, in order where they still answer."""
+        """End all processes, in order where they still answer, and the connection if it was made here."""
+        watching, self._watching = self._watching, None
+        if watching is None:
+            return
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
         opened = self.open
         with contextlib.suppress(Exception):
             async with asyncio.timeout(CLOSE_S):
@@ -230,6 +251,11 @@ class RayNodes:
             task.cancel()
         await asyncio.gather(*self._known.values(), return_exceptions=True)
         self._known.clear()
+        if self._connected:
+            import ray
+
+            self._connected = False
+            await asyncio.to_thread(ray.shutdown)
 
 
 async def start_actor(

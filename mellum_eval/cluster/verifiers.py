@@ -52,8 +52,6 @@ class ClusterVerifiers:
         self._spread = Spread()
         self._nodes = rays.RayNodes(self._spread, PoolStarter(choice, workers, say))
         self._texts = wire.CheckTexts()
-        self._watching: asyncio.Task[None] | None = None
-        self._connected = False
         self._starting = asyncio.Lock()
 
     @property
@@ -83,14 +81,13 @@ class ClusterVerifiers:
             SandboxUnavailable: No node can have a pool; says how to mend that.
         """
         async with self._starting:
-            if self._watching is None:
-                self._connected = await asyncio.to_thread(rays.connect, self._address)
-                self._watching = asyncio.create_task(self._nodes.watch())
+            if not self._nodes.begun:
+                await self._nodes.begin(self._address)
                 nobody = f"no node of the Ray cluster at {self._address} had the CPUs for a pool free"
                 try:
                     await self._nodes.first(self._start_s, (nobody, "give fewer --workers"))
                 except PrerequisiteMissing as missing:
-                    await self._stop()
+                    await self._nodes.close()
                     raise SandboxUnavailable(missing.what, missing.mend) from None
         return self
 
@@ -141,20 +138,7 @@ class ClusterVerifiers:
 
     async def close(self) -> None:
         """End the pools, and the connection if it was made here."""
-        if self._watching is not None:
-            await self._stop()
-
-    async def _stop(self) -> None:
-        watching, self._watching = self._watching, None
-        if watching is not None:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
         await self._nodes.close()
-        if self._connected:
-            import ray
-
-            self._connected = False
-            await asyncio.to_thread(ray.shutdown)
 
     async def __aenter__(self) -> ClusterVerifiers:
         """Nothing to do yet."""

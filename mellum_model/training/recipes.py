@@ -302,13 +302,17 @@ def read_yaml(file: Path) -> dict[str, Any]:
     return data
 
 
-def recipe_file(which: str | Path) -> Path:
+def recipe_file(which: str | Path, folder: Path = BUILT_IN) -> Path:
     """Where a recipe lies.
+
+    Args:
+        which: The name of a built-in recipe, or a file.
+        folder: Of the built-in ones.
 
     Raises:
         RecipeError: Neither a built-in name nor a file.
     """
-    built_in = {path.stem: path for path in BUILT_IN.glob("*.yaml")}
+    built_in = {path.stem: path for path in folder.glob("*.yaml")}
     if str(which) in built_in:
         return built_in[str(which)]
     if not Path(which).is_file():

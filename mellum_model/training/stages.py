@@ -98,12 +98,12 @@ def run_stage(
     """
     stage, directory = recipe.stage(name), out / name
     start = start if start is not None else _start(recipe, stage, out, supplies.root)
-    if not resume and (complete(directory) or (directory / MODEL).exists()):
-        raise RecipeError(f"{directory}: holds a run already; --resume goes on with it, or choose another --out")
+    if not resume:
+        check_unused(directory)
     with ranks(device, sharded=needs_mesh(stage)) as place:
         steps = total_steps(stage, place.count)
         config = stage_config(recipe, stage, start)
-        _writable(directory)
+        make_writable(directory)
         tokenizer = _tokenizer(recipe, config, start, out, supplies, place)
         if tokenizer.vocab_size > config.vocab_size:
             raise RecipeError(
@@ -128,14 +128,18 @@ def run_stage(
             return Finished(progress, steps, directory, None)
         if isinstance(stage.data, SftData):  # what it has learnt to read, for those who load it elsewhere
             tokenizer.chat_template = tokenizer.chat_template or own_template()
-        try:
-            export(model, directory / MODEL, tokenizer, stage.export_dtype, leads=place.leads)
-        except (OSError, SafetensorError) as error:
-            why = getattr(error, "strerror", None) or " ".join(str(error).split())
-            raise TrainingStopped(
-                f"{directory / MODEL}: {why}; all steps are done and checkpointed: mend that and export with --resume"
-            ) from None
+        export(model, directory / MODEL, tokenizer, stage.export_dtype, leads=place.leads)
         return Finished(progress, steps, directory, directory / MODEL)
+
+
+def check_unused(directory: Path) -> None:
+    """Refuse a directory that holds a run.
+
+    Raises:
+        RecipeError: It does.
+    """
+    if complete(directory) or (directory / MODEL).exists():
+        raise RecipeError(f"{directory}: holds a run already; --resume goes on with it, or choose another --out")
 
 
 def export(model: Mellum, target: Path, tokenizer: Tokenizer, dtype: str, *, leads: bool = True) -> None:
@@ -147,15 +151,24 @@ def export(model: Mellum, target: Path, tokenizer: Tokenizer, dtype: str, *, lea
         tokenizer: Goes along.
         dtype: Of the stored weights.
         leads: Whether this rank writes.
+
+    Raises:
+        TrainingStopped: It cannot be written.
     """
     scratch = target.with_name(f".{target.name}.partial")
-    if leads:
-        shutil.rmtree(scratch, ignore_errors=True)
-    save(model, scratch, dtype=dtype_of(dtype))
-    if leads:
-        tokenizer.save(scratch)
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(scratch, target)
+    try:
+        if leads:
+            shutil.rmtree(scratch, ignore_errors=True)
+        save(model, scratch, dtype=dtype_of(dtype))
+        if leads:
+            tokenizer.save(scratch)
+            shutil.rmtree(target, ignore_errors=True)
+            os.replace(scratch, target)
+    except (OSError, SafetensorError) as error:
+        why = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise TrainingStopped(
+            f"{target}: {why}; all steps are done and checkpointed: mend that and export with --resume"
+        ) from None
 
 
 def _start(recipe: Recipe, stage: Stage, out: Path, root: Path) -> Path | None:
@@ -170,7 +183,12 @@ def _start(recipe: Recipe, stage: Stage, out: Path, root: Path) -> Path | None:
     return path
 
 
-def _writable(directory: Path) -> None:
+def make_writable(directory: Path) -> None:
+    """Make a run's directory.
+
+    Raises:
+        TrainingStopped: It cannot be made.
+    """
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -20,6 +20,7 @@ from ...training.recipes import (
     first_problem,
     overridden,
     read_yaml,
+    recipe_file,
 )
 from .algorithm import Algorithm
 
@@ -133,20 +134,6 @@ class RlvrRecipe(Section):
         return max(self.batch.prompts, round(self.batch.prompts * self.algorithm.oversample))
 
 
-def recipe_file(which: str | Path) -> Path:
-    """Where a recipe lies.
-
-    Raises:
-        RecipeError: Neither a built-in name nor a file.
-    """
-    built_in = {path.stem: path for path in BUILT_IN.glob("*.yaml")}
-    if str(which) in built_in:
-        return built_in[str(which)]
-    if not Path(which).is_file():
-        raise RecipeError(f"{which}: no such recipe file, and built in are {', '.join(sorted(built_in))}")
-    return Path(which)
-
-
 def load_rlvr_recipe(which: str | Path, overrides: Mapping[str, Any] | None = None) -> RlvrRecipe:
     """Read a built-in recipe by name, or a file.
 
@@ -157,7 +144,7 @@ def load_rlvr_recipe(which: str | Path, overrides: Mapping[str, Any] | None = No
     Raises:
         RecipeError: No such recipe, not YAML, or a field is unknown or wrong; the message names it.
     """
-    file = recipe_file(which)
+    file = recipe_file(which, BUILT_IN)
     data = read_yaml(file)
     for field, value in (overrides or {}).items():
         overridden(data, field, value)

@@ -17,18 +17,16 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from safetensors import SafetensorError
 
 from ...chat import END_OF_TURN, render, render_template
 from ...config import MellumConfig
 from ...model import Mellum
 from ...nano import checkpoint as bundled
 from ...tokenizer import Tokenizer
-from ...training.checkpoints import complete
 from ...training.errors import RecipeError, TrainingStopped
 from ...training.prepare import build, needs_mesh
 from ...training.ranks import Ranks, ranks
-from ...training.stages import MANIFEST, MODEL, export
+from ...training.stages import MANIFEST, MODEL, check_unused, export, make_writable
 from .environment import Environment, Message, Opener
 from .gather import Encode
 from .loop import Outcome, Parts, RlvrWatcher, train_rlvr
@@ -84,8 +82,8 @@ def run_rlvr(
         ModelError: The checkpoint or its tokenizer is bad.
     """
     start = start if start is not None else start_of(recipe, root)
-    if not resume and (complete(out) or (out / MODEL).exists()):
-        raise RecipeError(f"{out}: holds a run already; --resume goes on with it, or choose another --out")
+    if not resume:
+        check_unused(out)
     environments = open_environments(recipe, openers)
     with ranks(device, sharded=needs_mesh(recipe)) as place:
         for name, value in (("prompts", recipe.batch.prompts), ("prompts drawn", recipe.drawn_prompts)):
@@ -93,10 +91,7 @@ def run_rlvr(
                 raise RecipeError(f"batch.{name}: {value} cannot be divided over {place.count} ranks")
         config = MellumConfig.load(start)
         tokenizer = Tokenizer.load(start)
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise TrainingStopped(f"{out}: {error.strerror}") from None
+        make_writable(out)
         model = build(config, recipe, place, start=start)
         reference = build(config, recipe, place, start=start).requires_grad_(False) if recipe.algorithm.kl else None
         if place.leads:
@@ -111,13 +106,7 @@ def run_rlvr(
         )  # fmt: skip
         if outcome.step < recipe.steps:
             return FinishedRun(outcome, recipe.steps, out, None)
-        try:
-            export(model, out / MODEL, tokenizer, recipe.export_dtype, leads=place.leads)
-        except (OSError, SafetensorError) as error:
-            why = getattr(error, "strerror", None) or " ".join(str(error).split())
-            raise TrainingStopped(
-                f"{out / MODEL}: {why}; all steps are done and checkpointed: mend that and export with --resume"
-            ) from None
+        export(model, out / MODEL, tokenizer, recipe.export_dtype, leads=place.leads)
         return FinishedRun(outcome, recipe.steps, out, out / MODEL)
 
 

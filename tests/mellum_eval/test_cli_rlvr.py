@@ -18,7 +18,6 @@ from mellum_eval.cli.environments import openers
 from mellum_eval.rewards import close
 from mellum_eval.rewards.options import Options
 from mellum_model.post_training.rlvr.environment import GoOn, Judged
-from suites import registry
 
 SMALL = (
     *("--recipe", "nano_instruct", "--steps", "3", "--set", "batch={prompts: 2, group: 2}"),
@@ -132,4 +131,3 @@ def test_every_environment_of_the_recipes_is_there() -> None:
     for path in BUILT_IN.glob("*.yaml"):
         for section in load_rlvr_recipe(path.stem).environments.values():
             assert section.kind in made
-    assert registry.GROUPS["quick"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -27,4 +26,3 @@ def test_the_worked_example_is_a_suite(
     assert _run(["suites", "validate", "capitals", "--sandbox", "local", "--workers", "1"]) == 0
     assert "capitals: gold 3/3, empty 0/3" in capsys.readouterr().out
     assert _run(["run", "mock:gold", "-s", "capitals", "--out", str(tmp_path / "run")]) == 0
-    assert isinstance(__import__("capitals_example"), ModuleType)

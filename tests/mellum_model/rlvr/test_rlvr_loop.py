@@ -88,17 +88,14 @@ def test_weights_are_never_older_than_allowed(staleness: int) -> None:
 
 
 def test_shares_hold_over_any_stretch() -> None:
-    class Two(Evens):
-        pass
-
     settings = recipe(environments={"a": {"kind": "x", "share": 3}, "b": {"kind": "x", "share": 1}})
-    mixture = Mixture(settings, {"a": Two(), "b": Two()})
+    mixture = Mixture(settings, {"a": Evens(), "b": Evens()})
     asked = [ask.domain for number in range(1, 9) for ask in mixture.batch(number)]
     for end in range(1, len(asked) + 1):
         assert abs(asked[:end].count("a") - 0.75 * end) <= 1
-    again = Mixture(settings, {"a": Two(), "b": Two()})
+    again = Mixture(settings, {"a": Evens(), "b": Evens()})
     assert [ask.task.id for ask in again.batch(5)] == [
-        ask.task.id for ask in Mixture(settings, {"a": Two(), "b": Two()}).batch(5)
+        ask.task.id for ask in Mixture(settings, {"a": Evens(), "b": Evens()}).batch(5)
     ]
 
 

@@ -29,10 +29,12 @@ def render_html(board: Board, samples: Samples = ()) -> str:
     Every string in it that is not ours is made printable, then escaped by the template engine.
     """
     render = _template(board)
-    bare = render(samples="", left_out=0)
+    bare = render(samples="", left_out=sum(len(chosen) for _, chosen in samples))
     kept, left_out = fitting(samples, _PAGE - len(bare))
+    if not kept:  # a page that is large without samples is not made twice
+        return bare + "\n"
     # Markup: JSON whose own escapes leave nothing to escape; HTML's would not be undone inside a script element.
-    return render(samples=Markup(script_json(kept)) if kept else "", left_out=left_out) + "\n"
+    return render(samples=Markup(script_json(kept)), left_out=left_out) + "\n"
 
 
 def _template(board: Board) -> Callable[..., str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from reports.baselines import Baseline, Benchmark, PublishedModel, Table
@@ -105,6 +105,8 @@ class Board:
     """Category → its columns."""
     rows: tuple[Row, ...]
     published: tuple[PublishedRow, ...]
+    published_overall: tuple[PublishedRow, ...]
+    """With cells by the name of a score over several suites."""
     baselines: tuple[Baseline, ...]
     notices: tuple[Notice, ...]
 
@@ -114,12 +116,19 @@ class Board:
         return [column for _, columns in self.groups for column in columns]
 
     @property
+    def overall(self) -> list[str]:
+        """Names of the scores over several suites that a run has."""
+        return list(dict.fromkeys(name for row in self.rows for name in row.run.overall))
+
+    @property
     def published_tables(self) -> list[tuple[str, list[PublishedRow]]]:
         """Published rows by the table they stand in."""
-        tables: dict[str, list[PublishedRow]] = {}
-        for row in self.published:
-            tables.setdefault(f"{row.baseline.title}: {row.table.title}", []).append(row)
-        return list(tables.items())
+        return _by_table(self.published)
+
+    @property
+    def published_overall_tables(self) -> list[tuple[str, list[PublishedRow]]]:
+        """Published rows beside the scores over several suites, by the table they stand in."""
+        return _by_table(self.published_overall)
 
     @property
     def partial(self) -> bool:
@@ -156,8 +165,14 @@ def make_board(runs: Sequence[Run], baselines: Sequence[Baseline], notices: Sequ
             )
         )
     rows.sort(key=lambda row: -row.firsts)
+    overall = {name for run in runs for name in run.overall}
     return Board(
-        _grouped(columns.values()), tuple(rows), _published(baselines, columns), tuple(baselines), tuple(notices)
+        _grouped(columns.values()),
+        tuple(rows),
+        _published(baselines, columns.keys(), lambda benchmark: benchmark.suite),
+        _published(baselines, overall, lambda benchmark: benchmark.overall),
+        tuple(baselines),
+        tuple(notices),
     )
 
 
@@ -184,7 +199,17 @@ def _grouped(columns: Iterable[Column]) -> tuple[tuple[str, tuple[Column, ...]],
     return tuple((category, tuple(by_category[category])) for category in order)
 
 
-def _published(baselines: Sequence[Baseline], columns: dict[str, Column]) -> tuple[PublishedRow, ...]:
+def _by_table(rows: Iterable[PublishedRow]) -> list[tuple[str, list[PublishedRow]]]:
+    tables: dict[str, list[PublishedRow]] = {}
+    for row in rows:
+        tables.setdefault(f"{row.baseline.title}: {row.table.title}", []).append(row)
+    return list(tables.items())
+
+
+def _published(
+    baselines: Sequence[Baseline], wanted: Collection[str], place: Callable[[Benchmark], str | None]
+) -> tuple[PublishedRow, ...]:
+    """Published models with the values that have one of the wanted places here."""
     rows = []
     for baseline in baselines:
         for table in baseline.tables:
@@ -192,8 +217,9 @@ def _published(baselines: Sequence[Baseline], columns: dict[str, Column]) -> tup
                 cells = {}
                 for name, values in table.rows.items():
                     benchmark, value = baseline.benchmarks[name], values[position]
-                    if value is not None and benchmark.suite is not None and benchmark.suite in columns:
-                        cells[benchmark.suite] = PublishedCell(value, benchmark)
+                    name_here = place(benchmark)
+                    if value is not None and name_here is not None and name_here in wanted:
+                        cells[name_here] = PublishedCell(value, benchmark)
                 if cells:
                     rows.append(PublishedRow(baseline.models[key], table, baseline, cells))
     return tuple(rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from mellum_eval.records import OverallScore
 from reports.baselines import Baseline, PublishedModel
 from reports.board import Board, Cell
 from reports.text import latex
@@ -20,6 +21,14 @@ def render_latex(board: Board) -> str:
         ]
         caption = f"{latex(area.capitalize())}: per cent, 95\\,\\% interval. Bold: the best, and all tied with it."
         out += _table(caption, ["Model", *heads], ["", *units], rows)
+    if board.overall:
+        rows = [
+            [latex(row.run.label), *(_overall(row.run.overall.get(name)) for name in board.overall)]
+            for row in board.rows
+            if row.run.overall
+        ]
+        caption = "Over several suites: per cent, 95\\,\\% interval."
+        out += _table(caption, ["Model", *map(latex, board.overall)], None, rows)
     for baseline in board.baselines:
         out += _published(baseline)
     return "\n".join(out) + "\n"
@@ -30,10 +39,17 @@ def _cell(cell: Cell | None) -> str:
         return "--"
     metric = cell.result.metric
     value = f"{100 * metric.value:.1f}"
-    ends = f"{100 * metric.ci95[0]:.1f}--{100 * metric.ci95[1]:.1f}"
-    if cell.best:
-        value = f"\\textbf{{{value}}}"
-    return f"{value} {{\\scriptsize [{ends}]}}"
+    return _with_interval(f"\\textbf{{{value}}}" if cell.best else value, metric.ci95)
+
+
+def _overall(score: OverallScore | None) -> str:
+    if score is None or score.value is None or score.ci95 is None:
+        return "--"
+    return _with_interval(f"{100 * score.value:.1f}", score.ci95)
+
+
+def _with_interval(value: str, ci95: tuple[float, float]) -> str:
+    return f"{value} {{\\scriptsize [{100 * ci95[0]:.1f}--{100 * ci95[1]:.1f}]}}"
 
 
 def _published(baseline: Baseline) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from mellum_eval.records import OverallScore
 from reports.baselines import Baseline, PublishedModel, Table
 from reports.board import Board, Cell, Row, in_order
 from reports.text import markdown
@@ -31,10 +32,27 @@ def render_markdown(board: Board) -> str:
                 cells = [_cell(row.cells.get(column.suite)) for column in columns]
                 lines.append([markdown(row.run.label), _size(*row.run.parameters), *cells])
             out += _table(["Model", "Parameters, 10⁹ (total / active)", *heads], lines)
+        if board.overall:
+            out += ["### Over several suites", "", *_overall(board)]
         out += ["### Answers", "", *_answers(board.rows)]
     for baseline in board.baselines:
         out += _published(baseline)
     return "\n".join(out).rstrip() + "\n"
+
+
+def _overall(board: Board) -> list[str]:
+    lines = [
+        [markdown(row.run.label), *(_whole(row.run.overall.get(name)) for name in board.overall)]
+        for row in board.rows
+        if row.run.overall
+    ]
+    return _table(["Model", *map(markdown, board.overall)], lines)
+
+
+def _whole(score: OverallScore | None) -> str:
+    if score is None or score.value is None or score.ci95 is None:
+        return "not run" if score is None else f"not run: {markdown(', '.join(score.missing), 200)}"
+    return f"{100 * score.value:.1f} [{100 * score.ci95[0]:.1f}, {100 * score.ci95[1]:.1f}]"
 
 
 def _answers(rows: Iterable[Row]) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mellum_eval.errors import UserError
-from mellum_eval.records import Judgement, Manifest, Metric, SuiteScores
+from mellum_eval.records import Judgement, Manifest, Metric, OverallScore, Scores, SuiteScores
 from mellum_eval.store import RunStore, Slot
 from reports.choosing import Choice
 from reports.run import Notice, ProblemScores, Run, SuiteResult
@@ -123,7 +123,26 @@ def _judge(store: RunStore, verdicts: _Verdicts | None, notices: list[Notice]) -
                 partial = True
     for missing in sorted(records.keys() - scores.suites.keys()):
         notices.append(Notice(f"{path}: suite {missing} has no scores yet; {go_on}", bad=False))
-    return Run(path, label, manifest, partial, suites, unjudged)
+    overall, altered = _overall(scores)
+    for name in altered:
+        notices.append(
+            Notice(
+                f"{path}/scores.json: overall.{name}: not a share with its interval; the file was altered; {anew}", True
+            )
+        )
+    return Run(path, label, manifest, partial or bool(altered), suites, unjudged, overall)
+
+
+def _overall(scores: Scores) -> tuple[dict[str, OverallScore], list[str]]:
+    """The overall scores that can be ones, and the names of those that cannot."""
+    sound = {name: score for name, score in scores.overall.items() if _may_be(score)}
+    return sound, [name for name in scores.overall if name not in sound]
+
+
+def _may_be(score: OverallScore) -> bool:
+    if score.value is None or score.ci95 is None or score.stderr is None:
+        return score.value is None and bool(score.missing)
+    return _is_share(score.value, score.ci95, score.stderr)
 
 
 def _label(path: Path, manifest: Manifest) -> str:
@@ -133,11 +152,14 @@ def _label(path: Path, manifest: Manifest) -> str:
     return f"mock:{name}" if scheme == "mock" else str(name)
 
 
+def _is_share(value: float, ci95: tuple[float, float], stderr: float) -> bool:
+    return 0.0 <= ci95[0] <= value <= ci95[1] <= 1.0 and 0.0 <= stderr < math.inf
+
+
 def _impossible(line: SuiteScores) -> str | None:
     """What of a suite's scores can be no score at all, or None."""
     for name, metric in line.metrics.items():
-        lo, hi = metric.ci95
-        if not (0.0 <= lo <= metric.value <= hi <= 1.0 and 0.0 <= metric.stderr < math.inf):
+        if not _is_share(metric.value, metric.ci95, metric.stderr):
             return f"metrics.{name}: not a share with its interval"
     for name, count in line.outcomes.items():
         if count < 0:

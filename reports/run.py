@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mellum_eval.records import Manifest, Metric, SuiteRecord, SuiteScores
+from mellum_eval.records import Manifest, Metric, OverallScore, SuiteRecord, SuiteScores
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +103,8 @@ class Run:
     suites: dict[str, SuiteResult]
     unjudged: dict[str, SuiteScores] = field(default_factory=dict)
     """Suites of which no answer could be judged: outcomes, but no number."""
+    overall: dict[str, OverallScore] = field(default_factory=dict)
+    """Scores over several suites; without a value where a part of them was not run."""
 
     @property
     def parameters(self) -> tuple[float | None, float | None]:

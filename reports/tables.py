@@ -71,6 +71,7 @@ def render_json(board: Board) -> str:
                     }
                     for name, cell in row.cells.items()
                 },
+                "overall": {name: score.model_dump(mode="json") for name, score in row.run.overall.items()},
             }
             for row in board.rows
         ],
@@ -110,6 +111,25 @@ def _measured(board: Board) -> list[dict[str, Any]]:
                         "best_or_tied": cell.best if headline and cell.contested else None,
                         "unparsed_rate": scores.unparsed_rate,
                         "infra_error_rate": scores.infra_error_rate,
+                    }
+                )
+        for name, score in row.run.overall.items():
+            if score.value is not None and score.ci95 is not None:
+                lines.append(
+                    {
+                        "kind": "measured",
+                        "model": row.run.label,
+                        "run": str(row.run.path),
+                        "total_parameters_1e9": total,
+                        "active_parameters_1e9": active,
+                        "category": "overall",
+                        "suite": name,
+                        "metric": "overall",
+                        "lower_is_better": False,
+                        "value": score.value,
+                        "ci95_lo": score.ci95[0],
+                        "ci95_hi": score.ci95[1],
+                        "stderr": score.stderr,
                     }
                 )
     return lines

@@ -49,6 +49,8 @@ class Benchmark(_Strict):
     lower_is_better: bool = False
     suite: str | None = None
     """The suite here that asks the same questions and counts them the same way."""
+    overall: str | None = None
+    """The score over several suites here that weighs the same categories the same way."""
     note: str | None = None
 
 

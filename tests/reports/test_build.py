@@ -122,6 +122,60 @@ def test_published_rows_stand_apart_and_are_never_ranked(report: ReportPaths) ->
     assert " best" not in re.sub(r"<title>.*?</title>", "", published)
 
 
+@pytest.fixture
+def with_overall(make_run: MakeRun, tmp_path: Path) -> Path:
+    """A run with one whole score over several suites, one that lacks a category, and a hostile one."""
+    path = make_run("org/tools", suites=["bfcl"])
+    scores = json.loads((path / "scores.json").read_text())
+    scores["overall"] = {
+        "bfcl_multi_turn": {"value": 0.421, "ci95": [0.4, 0.442], "stderr": 0.01, "missing": []},
+        "bfcl_v4_report": {"value": None, "ci95": None, "stderr": None, "missing": ["memory_kv", "<b>x"]},
+    }
+    (path / "scores.json").write_text(json.dumps(scores))
+    return path
+
+
+def test_scores_over_several_suites_are_shown_and_what_they_lack_is_named(with_overall: Path, tmp_path: Path) -> None:
+    paths = build_report([with_overall], baselines=["mellum2-report"], out=tmp_path / "out")
+    page = text_of(paths, "html").split('<h2 id="overall">')[1].split("</table>")[0]
+    measured, published = page.split('<tbody class="published">', 1)
+    assert '<span class="v">42.1</span><span class="ci">40.0 – 44.2</span>' in measured
+    assert "not run: memory_kv, &lt;b&gt;x" in measured
+    # The report's own figures for Mellum 2 Instruct, under the scores that weigh the same categories.
+    assert re.search(r'<span class="v">66.3</span></td><td[^>]*><span class="v">44.2</span>', published)
+    assert "not measured here" in published
+    assert "| org/tools | 42.1 [40.0, 44.2] | not run: memory" in text_of(paths, "md")
+    lines = list(csv.DictReader(io.StringIO(text_of(paths, "csv"))))
+    assert [(line["suite"], line["value"]) for line in lines if line["category"] == "overall"] == [
+        ("bfcl_multi_turn", "0.421")
+    ]
+    measured_json = json.loads(text_of(paths, "json"))["measured"][0]
+    assert measured_json["overall"]["bfcl_v4_report"]["missing"][0] == "memory_kv"
+    assert "42.1 {\\scriptsize [40.0--44.2]}" in text_of(paths, "tex")
+
+
+@pytest.mark.parametrize(
+    "altered",
+    [
+        {"value": 1.5, "ci95": [0.4, 1.6], "stderr": 0.01, "missing": []},
+        {"value": 0.5, "ci95": [0.6, 0.7], "stderr": 0.01, "missing": []},
+        {"value": 0.5, "ci95": None, "stderr": None, "missing": []},
+        {"value": None, "ci95": None, "stderr": None, "missing": []},
+    ],
+)
+def test_an_overall_score_that_can_be_none_is_left_out_and_said(
+    with_overall: Path, tmp_path: Path, altered: dict[str, object]
+) -> None:
+    scores = json.loads((with_overall / "scores.json").read_text())
+    scores["overall"]["bfcl_multi_turn"] = altered
+    (with_overall / "scores.json").write_text(json.dumps(scores))
+    paths = build_report([with_overall], out=tmp_path / "out")
+    data = json.loads(text_of(paths, "json"))
+    assert data["partial"]
+    assert "overall.bfcl_multi_turn" in data["notices"][0]["text"]
+    assert data["measured"][0]["overall"].keys() == {"bfcl_v4_report"}
+
+
 def test_the_page_is_whole_and_fetches_nothing(report: ReportPaths) -> None:
     text = text_of(report, "html")
     page = Page(text)

@@ -276,7 +276,7 @@ class Mellum(nn.Module):
             logprobs_NV = (self.head(hidden_ND).float() / temperature).log_softmax(-1)
             with torch.no_grad():
                 entropy_N = -(logprobs_NV.exp() * logprobs_NV).sum(-1)
-            return logprobs_NV.gather(1, targets_N[:, None])[:, 0], entropy_N
+            return -F.nll_loss(logprobs_NV, targets_N, reduction="none"), entropy_N
 
         if hidden.shape[0] <= together:
             return TokenScores(*score(hidden, targets), out.router_logits)

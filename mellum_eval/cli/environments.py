@@ -148,9 +148,13 @@ class SuiteEnvironment:
         """All of a side."""
         return self._tasks[split]
 
+    def problem(self, task: Task) -> Problem:
+        """What a task was made of."""
+        return self._problems[task.id]
+
     def begin(self, task: Task) -> Episode:
         """One answer, and its verdict."""
-        return _OneAnswer(self, self._problems[task.id])
+        return _OneAnswer(self, self.problem(task))
 
     def judge(self, problem: Problem, text: str) -> Future[Reply]:
         """The verdict on an answer, in the background."""

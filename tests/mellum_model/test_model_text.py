@@ -128,6 +128,19 @@ def test_a_checkpoints_template_is_confined() -> None:
             render_template(hostile, [QUESTION])
 
 
+def test_a_template_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    compiled = []
+    inner = ImmutableSandboxedEnvironment.from_string
+    monkeypatch.setattr(
+        ImmutableSandboxedEnvironment, "from_string", lambda self, text: compiled.append(text) or inner(self, text)
+    )
+    template = "{% set said = said or [] %}{{ messages[0].content }}{{ said }}"
+    texts = [render_template(template, [{"role": "user", "content": text}]) for text in "abc"]
+    assert texts == ["a[]", "b[]", "c[]"] and compiled == [template]
+
+
 def test_fill_in_the_middle_orders() -> None:
     gap = Gap("a", "c", "b", path="m.py", files=[("n.py", "x\n")])
     head = "<filename>n.py\nx\n<filename>m.py\n"

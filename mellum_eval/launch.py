@@ -15,6 +15,7 @@ from mellum_eval.backends.base import Backend
 from mellum_eval.backends.registry import check_scheme, open_backend
 from mellum_eval.errors import PrerequisiteMissing, UserError
 from mellum_eval.judge import JudgesApart, identity_of, opened, require_judge
+from mellum_eval.lengths import fit
 from mellum_eval.manifest import left_out, make_manifest, now, redacted, versions
 from mellum_eval.pipeline import Pipeline, Watcher, computes_checks
 from mellum_eval.plan import PlannedSuite, Question, load_suites, plan
@@ -125,13 +126,18 @@ async def run(spec: RunSpec, out: Path, *, resume: bool, say: Say, watch: Watch,
             try:
                 for notice in backend.info.notices:
                     say(notice)
-                planned = plan(spec, chat=backend.info.chat, loaded=loaded)
+                fitted = await fit(spec, loaded, backend)
+                for notice in fitted.notices:
+                    say(notice)
+                planned = plan(spec, chat=backend.info.chat, loaded=fitted.loaded, counted=fitted.counted)
                 if begun is not None:
                     check_same(begun, planned, identity(backend))
                     store = RunStore.resume(out)
                 else:
                     sandbox = dict(judging.describe()) if judging is not None else {}
-                    manifest = make_manifest(spec, planned, identity(backend), sandbox, identity_of(judge))
+                    manifest = make_manifest(
+                        spec, planned, identity(backend), sandbox, identity_of(judge), fitted.too_long
+                    )
                     store = RunStore.create(out, manifest)
                 with store:
                     line = Pipeline(planned, store, judges, pool, width=_width(spec, judges), watcher=watch(planned))
@@ -169,7 +175,7 @@ async def rescore(path: Path, spec: RunSpec, *, say: Say, watch: Watch) -> Finis
         judged_by = spec.judge  # another judge is what judging anew may be for
         spec = merged_spec(begun, spec.model_copy(update={"judge": begun.spec.get("judge")}))
         spec = spec.model_copy(update={"judge": judged_by or spec.judge})
-        loaded = load_suites(spec)
+        loaded = [pair for pair in load_suites(spec) if pair[0].full_name not in begun.too_long]
         require_judge(spec, [suite for suite, _ in loaded])
         planned = _with_stored_keys(plan(spec, chat=bool(begun.model.get("chat", True)), loaded=loaded), store)
         for suite in planned:

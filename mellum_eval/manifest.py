@@ -39,6 +39,7 @@ def make_manifest(
     model: Mapping[str, Any],
     sandbox: Mapping[str, Any],
     judge: Mapping[str, Any] | None = None,
+    too_long: Sequence[str] = (),
 ) -> Manifest:
     """The manifest of a run that begins now.
 
@@ -48,6 +49,7 @@ def make_manifest(
         model: The backend's identity.
         sandbox: What the sandbox says of itself; empty where none is needed.
         judge: The judge model's identity, where there is one.
+        too_long: Suites that the spec names and whose prompts do not fit the model's context.
     """
     return Manifest(
         created=now(),
@@ -60,7 +62,8 @@ def make_manifest(
         judge=redacted(dict(judge or {})),
         versions=versions(),
         git=git_revision(),
-        left_out=left_out(spec, [suite.suite for suite in planned]),
+        left_out=[name for name in left_out(spec, [suite.suite for suite in planned]) if name not in too_long],
+        too_long=list(too_long),
         host=host(),
     )
 

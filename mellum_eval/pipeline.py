@@ -204,6 +204,10 @@ class Pipeline:
         if generation.finish == "error":
             verdict = infra_error(f"no completion: {generation.error}")
             problem = self._questions[generation.key].problem
+        elif planned.suite.tokens() is not None and _never_read(generation):
+            # How long prompts may be is what such a suite measures by its variants; 0 would say that it was asked.
+            verdict = infra_error("the prompt is longer than the model's context; tell it by --context N")
+            problem = self._questions[generation.key].problem
         else:
             problem = (await self._checked[planned.suite.full_name])[generation.problem]
             verdict = await self._verdict(planned.suite, problem, generation)
@@ -277,6 +281,11 @@ def _judgement(generation: Generation, problem: Problem, verdict: Verdict) -> Ju
             "evidence": dict(verdict.evidence),
         },
     )
+
+
+def _never_read(generation: Generation) -> bool:
+    """Whether the model was given no room for one token: what backends say of prompts that do not fit."""
+    return generation.finish == "length" and not generation.text and not generation.tokens.get("completion")
 
 
 def _usage(generation: Generation) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -36,12 +36,14 @@ class PlannedSuite:
         suite: The suite.
         sampling: As overridden by the spec.
         questions: In the data set's order, after the limit.
+        counted: Whether the model's tokenizer counted the length of its prompts, where they were made to one.
     """
 
     name: str
     suite: Suite
     sampling: Sampling
     questions: tuple[Question, ...]
+    counted: bool = False
 
     def record(self) -> SuiteRecord:
         """For the manifest."""
@@ -54,6 +56,10 @@ class PlannedSuite:
             data={source.file: sum_of(source) for source in self.suite.data()},
             sampling=asdict(self.sampling),
             problems=len(self.questions),
+            tokens=self.suite.tokens(),
+            tokens_by="" if self.suite.tokens() is None else "tokenizer" if self.counted else "estimate",
+            prompts_sha256=_prompts_sha256(self.questions),
+            first_prompt_sha256=_prompts_sha256(self.questions[:1]),
         )
 
     def slots(self) -> Iterator[tuple[Question, int]]:
@@ -102,7 +108,11 @@ def _all_missing(missing: Mapping[str, SourceMissing], *, others: int) -> Source
 
 
 def plan(
-    spec: RunSpec, *, chat: bool, loaded: Sequence[tuple[Suite, list[Problem]]] | None = None
+    spec: RunSpec,
+    *,
+    chat: bool,
+    loaded: Sequence[tuple[Suite, list[Problem]]] | None = None,
+    counted: Collection[str] = (),
 ) -> list[PlannedSuite]:
     """Render all prompts.
 
@@ -110,6 +120,7 @@ def plan(
         spec: What to run; `suites` must not be empty.
         chat: For a chat model, else for a base model.
         loaded: What `load_suites` gave, if it was called already; it raises as that does.
+        counted: Full names of the suites whose lengths the model's tokenizer counted.
     """
     planned = []
     for suite, problems in load_suites(spec) if loaded is None else loaded:
@@ -121,7 +132,7 @@ def plan(
                 Question(problem, prompt, _key(suite, problem, prompt, sampling))
                 for problem, prompt in zip(problems, prompts, strict=True)
             )
-            planned.append(PlannedSuite(name, suite, sampling, questions))
+            planned.append(PlannedSuite(name, suite, sampling, questions, suite.full_name in counted))
     return planned
 
 
@@ -170,9 +181,18 @@ def _sampling(default: Sampling, spec: RunSpec, temperature: float) -> Sampling:
     return replace(sampling, max_tokens=sampling.max_tokens + (spec.backend.thinking_budget or 0))
 
 
+def _prompts_sha256(questions: Sequence[Question]) -> str:
+    # Sorted: a data set that was merely shuffled asks the same.
+    asked = sorted(_canonical([question.problem.id, prompt_record(question.prompt)]) for question in questions)
+    return hashlib.sha256(b"\n".join(asked)).hexdigest()
+
+
 def _key(suite: Suite, problem: Problem, prompt: Prompt, sampling: Sampling) -> str:
     # Not the check: judging anew is what `rescore` is for. Not the number of samples: more can be asked for later.
     drawn = {field: value for field, value in asdict(sampling).items() if field != "samples"}
     asked = [suite.full_name, suite.version, problem.id, prompt_record(prompt), drawn]
-    text = json.dumps(asked, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode("ascii")).hexdigest()[:32]
+    return hashlib.sha256(_canonical(asked)).hexdigest()[:32]
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=True, sort_keys=True, separators=(",", ":")).encode("ascii")

@@ -29,6 +29,15 @@ class SuiteRecord(_Record):
     sampling: dict[str, Any]
     problems: int
     """How many the run takes, after --limit."""
+    tokens: int | None = None
+    """The length that the suite's prompts and answers were made to, where it has one,"""
+    tokens_by: Literal["", "tokenizer", "estimate"] = ""
+    """and by whose count of tokens: the model's own, or the suite's estimate."""
+    prompts_sha256: str = ""
+    """Of all prompts as they are asked, with the problems' ids; before the model's chat template, whose own sum is in
+    `Manifest.model`. Empty in runs that are older than this field, as is the next one."""
+    first_prompt_sha256: str = ""
+    """Of the first problem's prompt, which every --limit takes: tells wordings apart where the numbers differ."""
 
 
 class Manifest(_Record):
@@ -52,6 +61,8 @@ class Manifest(_Record):
     git: str | None = None
     left_out: list[str] = Field(default_factory=list)
     """Suites that were asked for, and whose data was not at hand."""
+    too_long: list[str] = Field(default_factory=list)
+    """Suites that were asked for, and whose prompts do not fit the model's context."""
     host: dict[str, Any]
     usage: dict[str, float] = Field(default_factory=dict)
     """Completions, their tokens by kind and what they cost at the prices given; written when the run has ended."""

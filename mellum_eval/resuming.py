@@ -88,4 +88,6 @@ def _difference(begun: SuiteRecord, now: SuiteRecord) -> str | None:
             return f"its data {file} changed"
     if begun.sampling != now.sampling or begun.problems != now.problems:
         return "its sampling or number of problems changed"
+    if begun.prompts_sha256 and begun.prompts_sha256 != now.prompts_sha256:
+        return "its prompts changed"
     return None

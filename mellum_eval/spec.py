@@ -42,6 +42,8 @@ class BackendOptions(BaseModel):
     """Revision of a model on the hub."""
     trust_remote_code: bool = False
     """Run Python code that comes with a model's files, unconfined. Only for models whose code you have read."""
+    context: int | None = Field(default=None, ge=1)
+    """Tokens of an endpoint's context, where it does not say: suites of longer prompts are not run."""
     timeout_s: float = Field(default=600.0, gt=0)
     """Seconds for one reply of an endpoint."""
     retries: int = Field(default=6, ge=0, le=100)

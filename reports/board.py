@@ -10,7 +10,7 @@ from reports.baselines import Baseline, Benchmark, PublishedModel, Table
 from reports.ranking import tiers
 from reports.run import Notice, Run, SuiteResult
 
-CATEGORIES = ("code", "math", "tools", "knowledge", "safety", "chat")
+CATEGORIES = ("code", "math", "tools", "knowledge", "long_context", "safety", "chat")
 OUTCOMES = (
     "passed",
     "failed",

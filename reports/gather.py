@@ -13,6 +13,7 @@ from pathlib import Path
 from reports.reading import Reading, read_run
 from reports.run import Notice, Run
 from reports.samples import Samples
+from reports.wording import asked_otherwise
 
 _WORTH_PROCESSES = 50_000_000
 """Bytes: reading fewer takes less time than starting processes does."""
@@ -53,6 +54,7 @@ def gather(paths: Sequence[Path], *, with_samples: bool = False, workers: int = 
     found = [(reading.run, reading.samples) for reading in readings if reading.run is not None]
     runs = _told_apart([run for run, _ in found])
     notices.extend(_not_comparable(runs))
+    notices.extend(asked_otherwise(runs))
     samples = [(run.label, samples) for run, (_, samples) in zip(runs, found, strict=True)]
     return Gathered(runs, notices, samples)
 

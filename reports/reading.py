@@ -91,6 +91,9 @@ def _judge(store: RunStore, verdicts: _Verdicts | None, notices: list[Notice]) -
     if manifest.left_out:
         names = ", ".join(manifest.left_out)
         notices.append(Notice(f"{path}: not run, for their data was not at hand: {names}", bad=False))
+    if manifest.too_long:
+        names = ", ".join(manifest.too_long)
+        notices.append(Notice(f"{path}: not run, for they do not fit the model's context: {names}", bad=False))
     if scores.partial:
         notices.append(Notice(f"{path}: partial, not every problem was answered; {go_on}", bad=False))
     records = {record.name: record for record in manifest.suites}

@@ -244,6 +244,18 @@ class ExactCheck(_Check):
     normalise: Literal["none", "whitespace", "casefold", "number", "squad"] = "whitespace"
 
 
+class ContainsCheck(_Check):
+    """RULER's string match: strings stand in the answer, whatever their case and whatever is around them.
+
+    An answer that lists everything has them all: only the limit of its length speaks against that.
+    """
+
+    kind: Literal["contains"]
+    answers: list[Annotated[str, Field(min_length=1)]] = Field(min_length=1)
+    match: Literal["all", "part"] = "all"
+    """`all`: each is wanted, and the score is the share that is there; `part`: any one is enough."""
+
+
 class ToolCallCheck(_Check):
     """BFCL's AST rule. An empty `answer` means that no call is right."""
 
@@ -353,6 +365,7 @@ Check: TypeAlias = Annotated[
     | MathCheck
     | ChoiceCheck
     | ExactCheck
+    | ContainsCheck
     | ToolCallCheck
     | ApiStateCheck
     | InstructionsCheck

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from suites.registry import RULER_LENGTHS, RULER_TASKS
+
 
 @dataclass(frozen=True, slots=True)
 class Overall:
@@ -92,5 +94,12 @@ OVERALLS: dict[str, Overall] = {
     ),
     # The Mellum 2 report's: the mean of v1 (non-live), v2 (live), v3 (multi-turn), web search and memory.
     "bfcl_v4_report": Overall(_BFCL, _mean(_NON_LIVE, _LIVE, _MULTI_TURN, _WEB_SEARCH, _MEMORY)),
+    # RULER's score at a length, of the 11 of its 13 tasks that are made here: its two of questions want others' data.
+    **{
+        f"ruler_{length}": Overall(
+            tuple(f"ruler_{task}" for task in RULER_TASKS), _each(*(f"{task}_{length}" for task in RULER_TASKS))
+        )
+        for length in RULER_LENGTHS
+    },
 }
 """By name; the formulas are those of the benchmarks, in their order of publication."""

@@ -61,6 +61,26 @@ _BBH = (
 )
 BBH_TASKS = tuple(_BBH.split())
 
+RULER_LENGTHS = ("4k", "8k", "16k", "32k", "64k", "128k")
+_RULER = (
+    ("niah_single_1", "niah:Single1", "one needle, a word's number, in one repeated sentence"),
+    ("niah_single_2", "niah:Single2", "one needle, a word's number, in essays"),
+    ("niah_single_3", "niah:Single3", "one needle, a word's UUID, in essays"),
+    ("niah_multikey_1", "niah:Multikey1", "one needle of four in essays"),
+    ("niah_multikey_2", "niah:Multikey2", "one needle in a haystack of needles, words and numbers"),
+    ("niah_multikey_3", "niah:Multikey3", "one needle in a haystack of needles, UUIDs both"),
+    ("niah_multivalue", "niah:Multivalue", "the four values of one key in essays"),
+    ("niah_multiquery", "niah:Multiquery", "the values of four keys in essays"),
+    (
+        "variable_tracking",
+        "variable_tracking:VariableTracking",
+        "all variables that have a value by a chain of assignments",
+    ),
+    ("common_words", "word_counts:CommonWords", "the ten most common words of a list"),
+    ("frequent_words", "word_counts:FrequentWords", "the three most frequent words of a coded text"),
+)
+RULER_TASKS = tuple(name for name, _, _ in _RULER)
+
 _FULL = ("full",)
 _PACK_LANGUAGES = ("python", "cpp", "js", "java", "go", "rust")
 
@@ -247,6 +267,10 @@ _ENTRIES = (
         "6,511 questions of BIG-Bench Hard's 27 tasks, after three worked examples",
         BBH_TASKS,
     ),
+    *(
+        Entry(f"ruler_{name}", f"suites.long_context.{target}", "long_context", f"RULER: {summary}", RULER_LENGTHS)
+        for name, target, summary in _RULER
+    ),
     Entry(
         "xstest",
         "suites.safety.xstest:XsTest",
@@ -322,6 +346,9 @@ _AFTER_TRAINING = (
 GROUPS: dict[str, tuple[str, ...]] = {
     "quick": tuple(entry.name for entry in _ENTRIES if entry.name.startswith("quick_")),
     "bfcl_v3": ("bfcl", "bfcl_multi_turn"),
+    # The lengths in turn, so that a run that is cut short has whole ones.
+    "long_context": tuple(f"ruler_{task}:{length}" for length in RULER_LENGTHS for task in RULER_TASKS),
+    **{f"ruler_{length}": tuple(f"ruler_{task}:{length}" for task in RULER_TASKS) for length in RULER_LENGTHS},
     **{category: _of_category(category) for category in ("code", "math", "tools", "knowledge", "safety", "chat")},
     # The Mellum 2 report's tables, as far as its benchmarks are public; each suite's own settings are the report's.
     "report_base": (

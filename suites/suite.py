@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
@@ -14,7 +14,7 @@ from suites.problem import Message, Problem, Prompt
 from suites.sampling import Sampling
 from suites.sources import DataSource
 
-Category = Literal["code", "math", "tools", "knowledge", "safety", "chat"]
+Category = Literal["code", "math", "tools", "knowledge", "long_context", "safety", "chat"]
 
 
 class Suite(ABC):
@@ -39,6 +39,8 @@ class Suite(ABC):
     right_wrong: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """Problems one of whose wrong answers the data's own tests let pass: id → evidence."""
     variants: ClassVar[tuple[str, ...]] = ()
+    generated: ClassVar[bool] = False
+    """Whether its problems are made by a program: copies in a corpus are known by `traces`, not by their wording."""
 
     def __init__(self, variant: str | None = None) -> None:
         self.variant = variant
@@ -60,6 +62,27 @@ class Suite(ABC):
             SourceMissing: A data file is not at hand; the message names it and how to get it.
             SourceAltered: A data file's sha256 is not the one pinned here.
         """
+
+    def tokens(self) -> int | None:
+        """Tokens of a prompt and its answer, where prompts are made to a length; None where they are as they are."""
+        return None
+
+    async def sized(
+        self, count: Callable[[str], Awaitable[int]], *, wanted: Collection[str] | None = None
+    ) -> Sequence[Problem]:
+        """The problems with prompts made to the length of `tokens`, by a model's own count of a text's tokens.
+
+        Ids and checks are those of `problems()`, which goes by an estimate.
+
+        Args:
+            count: Tokens of a text.
+            wanted: Ids of the problems that will be asked, where not all are: others may be left out.
+        """
+        return self.problems()
+
+    def traces(self) -> Mapping[str, str]:
+        """Of a generated suite, each problem's id and the text by which a copy of it is known."""
+        return {}
 
     async def prepare(self, sandbox: Sandbox, *, wanted: Collection[str] | None = None) -> Sequence[Problem]:
         """The problems with checks that can be judged: what a run, a rescoring and a validation must use.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from suites.problem import Prompt
 from suites.sampling import Sampling
@@ -81,6 +81,7 @@ class BackendInfo:
         identity: For the manifest, as far as known: scheme, name, sha256 of weights and chat template, parameters.
         loglikelihood: Whether it can rank given continuations.
         notices: What the user should know of it before a run.
+        context: Tokens that a prompt and its answer may have together; None where nobody says.
     """
 
     name: str
@@ -88,6 +89,7 @@ class BackendInfo:
     identity: Mapping[str, Any]
     loglikelihood: bool = True
     notices: tuple[str, ...] = ()
+    context: int | None = None
 
 
 class Backend(Protocol):
@@ -115,6 +117,15 @@ class Backend(Protocol):
 
     async def aclose(self) -> None:
         """Let go of the model; what is being generated is dropped."""
+        ...
+
+
+@runtime_checkable
+class CountsTokens(Protocol):
+    """A backend with a tokenizer at hand, by which prompts are made to a length."""
+
+    async def count_tokens(self, text: str) -> int | None:
+        """Tokens of a text, without special ones; None where it turns out that there is no tokenizer."""
         ...
 
 

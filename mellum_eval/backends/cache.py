@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mellum_eval import jsonl
-from mellum_eval.backends.base import Backend, BackendInfo, Completion, Reply, Request
+from mellum_eval.backends.base import Backend, BackendInfo, Completion, CountsTokens, Reply, Request
 from mellum_eval.errors import UserError
 from mellum_eval.plan import prompt_record
 from mellum_eval.spec import BackendOptions
@@ -26,7 +26,7 @@ BUSY_S = 60.0
 AHEAD = 16
 _OF_THE_WAY = frozenset(
     {
-        *("concurrency", "batch_size", "device", "timeout_s", "retries", "api_key_env", "stream", "cache"),
+        *("concurrency", "batch_size", "device", "timeout_s", "retries", "api_key_env", "stream", "cache", "context"),
         *("vllm_python", "start_timeout_s", "trust_remote_code"),
     }
 )
@@ -65,6 +65,10 @@ class CachedBackend:
     def info(self) -> BackendInfo:
         """That of the backend within."""
         return self._inner.info
+
+    async def count_tokens(self, text: str) -> int | None:
+        """By the backend within, if it can."""
+        return await self._inner.count_tokens(text) if isinstance(self._inner, CountsTokens) else None
 
     def generate(self, requests: AsyncIterator[Request]) -> AsyncGenerator[Reply, None]:
         """Completions that are known, and those that are not."""

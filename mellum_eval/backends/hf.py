@@ -29,6 +29,10 @@ PATIENCE_S = 0.05
 """How long a batch waits for company: the next turns of conversations come one by one, and a batch takes longer."""
 
 
+_ENDLESS = 2**31
+"""The context of a model whose configuration names none."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Encoded:
     request: Request
@@ -43,7 +47,7 @@ class HfBackend:
         """Wrap a loaded model; `load` does both."""
         self._model, self._tokenizer, self._options = model, tokenizer, options
         self._chat = not options.base and getattr(tokenizer, "chat_template", None) is not None
-        self._limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**31
+        self._limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or _ENDLESS
         self._ends = _end_tokens(model, tokenizer)
         self._thread = ThreadPoolExecutor(1, "hf")
         self._stop = threading.Event()
@@ -51,7 +55,8 @@ class HfBackend:
         self._succeeded = False
         self._failed_batches = 0
         identity = _identity(name, model, tokenizer)
-        self._info = BackendInfo(identity["name"], self._chat, identity)
+        context = self._limit if self._limit < _ENDLESS else None
+        self._info = BackendInfo(identity["name"], self._chat, identity, context=context)
         model.generation_config = _plain_config()
 
     @classmethod
@@ -91,6 +96,10 @@ class HfBackend:
     def info(self) -> BackendInfo:
         """What it is."""
         return self._info
+
+    async def count_tokens(self, text: str) -> int:
+        """By the model's tokenizer."""
+        return self._length(text)
 
     def generate(self, requests: AsyncIterator[Request]) -> AsyncGenerator[Reply, None]:
         """Complete prompts, batch by batch."""

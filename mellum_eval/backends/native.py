@@ -110,6 +110,10 @@ class NativeBackend:
         """What it is."""
         return self._model.info
 
+    async def count_tokens(self, text: str) -> int:
+        """By the model's tokenizer."""
+        return len(self._model.encode(text))
+
     async def generate(self, requests: AsyncIterator[Request]) -> AsyncGenerator[Reply, None]:
         """Complete prompts, in the order in which they finish."""
         loop = asyncio.get_running_loop()

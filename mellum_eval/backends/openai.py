@@ -72,7 +72,19 @@ class OpenAIBackend:
         """What it is, as far as it tells."""
         ranks = self._options.base or self._options.guided_choice
         chat = not self._options.base
-        return BackendInfo(self._model, chat, self._identity, loglikelihood=ranks, notices=tuple(self._notices))
+        served = self._identity.get("served", {}).get("max_model_len")
+        context = self._options.context or (served if isinstance(served, int) and served > 0 else None)
+        return BackendInfo(self._model, chat, self._identity, ranks, tuple(self._notices), context)
+
+    async def count_tokens(self, text: str) -> int | None:
+        """By the server's tokenizer, if it is one that has /tokenize (vLLM)."""
+        if self._identity.get("served", {}).get("owned_by") != "vllm":
+            return None
+        try:
+            fields = {"prompt": text, "add_special_tokens": False}
+            return len(await self._tried(lambda: self._tokens(fields)))
+        except (Refused, Retry, wire.BadReply):
+            return None
 
     def generate(self, requests: AsyncIterator[Request]) -> AsyncGenerator[Reply, None]:
         """Complete prompts, at most `concurrency` at a time."""

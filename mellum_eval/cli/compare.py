@@ -94,9 +94,11 @@ def _shared(a: Run, b: Run, wanted: list[str]) -> dict[str, tuple[str, Values, V
 
 def _show(a: Run, b: Run, rows: list[SuiteComparison], flips: int) -> None:
     from mellum_eval.terminal import one_line
+    from reports.wording import template_of
 
-    typer.echo(f"A  {one_line(a.label)}  ({one_line(str(a.path))})")
-    typer.echo(f"B  {one_line(b.label)}  ({one_line(str(b.path))})")
+    for mark, run in (("A", a), ("B", b)):
+        template = f"  chat template {one_line(template_of(run))}" if template_of(run) else ""
+        typer.echo(f"{mark}  {one_line(run.label)}  ({one_line(str(run.path))}){template}")
     typer.echo("")
     head = (
         "suite",

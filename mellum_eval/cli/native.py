@@ -71,7 +71,9 @@ class _Model:
         chat = not options.base and (tokenizer.chat_template is not None or None not in self._turn_ids)
         self._ends = _end_tokens(path) + tuple(token for token in self._turn_ids[1:] if chat and token is not None)
         self.limit = model.config.max_position_embeddings
-        self.info = BackendInfo(name, chat, {"scheme": scheme, "name": name, **_identity(path, model, tokenizer)})
+        self.info = BackendInfo(
+            name, chat, {"scheme": scheme, "name": name, **_identity(path, model, tokenizer)}, context=self.limit
+        )
 
     def render(self, prompt: Prompt) -> str:
         from mellum_model.chat import render, render_template

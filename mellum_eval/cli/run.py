@@ -92,6 +92,10 @@ def run(
     trust_remote_code: Annotated[
         bool | None, typer.Option("--trust-remote-code", help="Run the code that comes with a model, unconfined.")
     ] = None,
+    context: Annotated[
+        int | None,
+        typer.Option("--context", metavar="N", help="Tokens of an endpoint's context, where it does not say."),
+    ] = None,
     timeout_s: Annotated[
         float | None, typer.Option("--timeout-s", metavar="S", help="For one reply of an endpoint. [default: 600]")
     ] = None,
@@ -177,6 +181,7 @@ def run(
         "backend.device": device,
         "backend.revision": revision,
         "backend.trust_remote_code": trust_remote_code,
+        "backend.context": context,
         "backend.timeout_s": timeout_s,
         "backend.retries": retries,
         "backend.api_key_env": api_key_env,

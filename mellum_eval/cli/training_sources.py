@@ -50,10 +50,10 @@ def suite_index() -> SuiteIndex:
     missing = []
     for entry in registry.entries():
         suite = registry.get(entry.name)
-        if isinstance(suite, QuickSuite):
-            held_out = registry.get(f"{entry.name}:full").problems()
-            questions[entry.name] = [problem.ask for problem in held_out]
-            instances.update(problem.id for problem in held_out)
+        if suite.generated:
+            traces = suite.traces()
+            questions[entry.name] = list(traces.values())
+            instances.update(traces)
             continue
         try:
             problems = suite.problems()

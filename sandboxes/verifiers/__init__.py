@@ -22,6 +22,7 @@ _CLASSES = {
     "math": "MathVerifier",
     "choice": "ChoiceVerifier",
     "exact": "ExactVerifier",
+    "contains": "ContainsVerifier",
     "tool_call": "ToolCallVerifier",
     "api_state": "ApiStateVerifier",
     "instructions": "InstructionsVerifier",

@@ -71,12 +71,17 @@ class QuickSuite(Suite):
 
     version = "1"
     variants = ("full",)
+    generated = True
     sampling = Sampling(max_tokens=128)
     templates: ClassVar[tuple[Template, ...]]
 
     def problems(self) -> Sequence[Problem]:
         """The fixed held-out problems: seed 0, always the same."""
         return self.instances("held_out", FULL if self.variant == "full" else DEFAULT, seed=0)
+
+    def traces(self) -> Mapping[str, str]:
+        """The questions of all 500, whichever variant this is."""
+        return {problem.id: problem.ask for problem in self.instances("held_out", FULL, seed=0)}
 
     @classmethod
     def instances(cls, split: Split, n: int, seed: int) -> list[Problem]:

@@ -35,6 +35,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "math": {"completion": "\\boxed{1}", "answer": "1"},
     "choice": {"completion": "B", "answer": "B", "choices": 4},
     "exact": {"completion": "a", "answer": "a", "normalise": "casefold"},
+    "contains": {"completion": "a b", "answers": ["a"]},
     "tool_call": {"completion": "none", "tools": [{"name": "f", "parameters": {}}], "answer": []},
     "api_state": {
         "completion": [{"turn": 0, "calls": [{"name": "f", "arguments": {}}]}],

@@ -57,7 +57,9 @@ def test_the_index_names_every_suite(data_dir: object) -> None:
     index = suite_index()
     assert {*index.written, *index.questions, *index.missing} == {entry.name for entry in registry.entries()}
     assert all(len(index.questions[name]) == 500 for name in QUICK)
-    assert len(index.instances) == 500 * len(QUICK)
+    generated = [name for name in index.questions if name not in QUICK]
+    assert all(len(index.questions[name]) == 300 for name in generated) and "ruler_common_words" in generated
+    assert len(index.instances) == 500 * len(QUICK) + 300 * len(generated)
 
 
 def test_suites_without_data_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

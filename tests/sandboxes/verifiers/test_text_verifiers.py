@@ -20,10 +20,11 @@ async def judged(check: dict[str, Any], answer: Answer) -> Verdict:
     return await verifier_for(check["kind"]).verify(CHECK.validate_python(check), answer)
 
 
-@pytest.mark.parametrize("kind", ["choice", "exact", "instructions", "refusal"])
+@pytest.mark.parametrize("kind", ["choice", "contains", "exact", "instructions", "refusal"])
 async def test_no_answer_is_unparsed(kind: str) -> None:
     check: dict[str, Any] = {
         "choice": {"answer": "C", "choices": 4},
+        "contains": {"answers": ["C"]},
         "exact": {"answer": "C"},
         "instructions": {"prompt": "", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]},
         "refusal": {"expected": "comply"},
@@ -63,6 +64,24 @@ async def test_choice(answer: str, outcome: str) -> None:
 async def test_exact(normalise: str, expected: str, answer: str, outcome: str) -> None:
     check = {"kind": "exact", "answer": expected, "normalise": normalise}
     assert (await judged(check, answer)).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("match", "answer", "score"),
+    [
+        ("all", "They are 12 and Ab-C.", 1.0),
+        ("all", "AB-C only", 0.5),
+        ("all", "13", 0.0),
+        ("all", "<think>12 ab-c</think>12", 0.5),
+        ("all", "a\x0012\x1fab-c", 1.0),
+        ("part", "just 12", 1.0),
+        ("part", "nothing", 0.0),
+    ],
+)
+async def test_contains(match: str, answer: str, score: float) -> None:
+    verdict = await judged({"kind": "contains", "answers": ["12", "ab-c"], "match": match}, answer)
+    assert (verdict.score, verdict.passed) == (score, score == 1.0)
+    assert verdict.tests_total == (2 if match == "all" else 1)
 
 
 TOOL = {

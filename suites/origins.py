@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import importlib
+import logging
 import re
 import subprocess
 import sys
@@ -62,6 +63,8 @@ def _from_hub(source: DataSource, repo: str, revision: str, path: str) -> bytes:
             f"{source.file} comes from the Hugging Face hub, whose client is not installed",
             'run `pip install "mellum-eval[data]"`, or point MELLUM_DATA_DIR at a mirror',
         ) from error
+    # What goes wrong is told by the error; its client would tell it on the terminal too, in words for its developers.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
         return Path(hf_hub_download(repo, path, repo_type="dataset", revision=revision)).read_bytes()
     except ValueError as error:  # the client's own errors are OSErrors, but a bad name or an offline cache miss is not

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -55,6 +56,14 @@ class Tally:
     def used(self, source: str) -> Iterator[int]:
         """Examples of a source, phase by phase."""
         return (found[source].examples for found in self.phases.values() if source in found)
+
+    def dropped(self, source: str) -> Counter[str]:
+        """Reason → records or examples of a source, all phases together."""
+        total: Counter[str] = Counter()
+        for found in self.phases.values():
+            if source in found:
+                total.update(found[source].dropped)
+        return total
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""

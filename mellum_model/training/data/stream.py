@@ -310,7 +310,8 @@ class MixedStream:
                 )
             place.ended = True
         if not any(self._now.tally.used(name)):
-            raise DataError(f"source {name!r}: no record of it was kept; the audit says which filter dropped them")
+            why = ", ".join(f"{count:,} {reason}" for reason, count in self._now.tally.dropped(name).most_common())
+            raise DataError(f"source {name!r}: no record of it was kept: {why or 'all were empty'}")
         place.epoch += 1
         place.cursor = {}
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mellum_eval.cli.model_errors import model_errors
+from mellum_eval.cli.train_options import Board, Device, DryRun, From, Out, Resume, Settings, Steps
 from mellum_eval.cli.train_rlvr import rlvr
 from mellum_eval.errors import PrerequisiteMissing, UserError
 
@@ -31,35 +32,20 @@ app = typer.Typer(
 RecipeOption = Annotated[
     str, typer.Option("--recipe", metavar="NAME|FILE", help="nano, mellum2_12b, or a YAML file of your own.")
 ]
-OutOption = Annotated[
-    Path | None, typer.Option("--out", metavar="DIR", help="Takes a directory a stage. [default: training/RECIPE]")
-]
-FromOption = Annotated[
-    Path | None, typer.Option("--from", metavar="DIR", help="Checkpoint to start from, instead of the recipe's.")
-]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")]
-StepsOption = Annotated[int | None, typer.Option("--steps", min=1, metavar="N", help="Instead of the recipe's.")]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="FIELD=VALUE", help="A field of the stage, such as batch.micro=4; repeatable."),
-]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda.")]
-BoardOption = Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard event files too.")]
-DryOption = Annotated[bool, typer.Option("--dry-run", help="Shapes, memory and arithmetic; nothing is trained.")]
 RanksOption = Annotated[int, typer.Option("--ranks", min=1, metavar="N", help="Processes that --dry-run counts with.")]
 
 
 @app.command()
 def pretrain(
     recipe: RecipeOption,
-    out: OutOption = None,
-    start: FromOption = None,
-    resume: ResumeOption = False,
-    steps: StepsOption = None,
-    settings: SetOption = None,
-    device: DeviceOption = "auto",
-    tensorboard: BoardOption = False,
-    dry_run: DryOption = False,
+    out: Out = None,
+    start: From = None,
+    resume: Resume = False,
+    steps: Steps = None,
+    settings: Settings = None,
+    device: Device = "auto",
+    tensorboard: Board = False,
+    dry_run: DryRun = False,
     ranks: RanksOption = 1,
 ) -> None:
     """Train from random weights on the recipe's curriculum."""
@@ -69,14 +55,14 @@ def pretrain(
 @app.command("long-context")
 def long_context(
     recipe: RecipeOption,
-    out: OutOption = None,
-    start: FromOption = None,
-    resume: ResumeOption = False,
-    steps: StepsOption = None,
-    settings: SetOption = None,
-    device: DeviceOption = "auto",
-    tensorboard: BoardOption = False,
-    dry_run: DryOption = False,
+    out: Out = None,
+    start: From = None,
+    resume: Resume = False,
+    steps: Steps = None,
+    settings: Settings = None,
+    device: Device = "auto",
+    tensorboard: Board = False,
+    dry_run: DryRun = False,
     ranks: RanksOption = 1,
 ) -> None:
     """Extend the context: YaRN on full layers, then training on long rows."""
@@ -89,14 +75,14 @@ def sft(
     form: Annotated[
         str, typer.Option("--form", help="instruct (answers at once) or thinking (reasons first).")
     ] = "instruct",
-    out: OutOption = None,
-    start: FromOption = None,
-    resume: ResumeOption = False,
-    steps: StepsOption = None,
-    settings: SetOption = None,
-    device: DeviceOption = "auto",
-    tensorboard: BoardOption = False,
-    dry_run: DryOption = False,
+    out: Out = None,
+    start: From = None,
+    resume: Resume = False,
+    steps: Steps = None,
+    settings: Settings = None,
+    device: Device = "auto",
+    tensorboard: Board = False,
+    dry_run: DryRun = False,
     ranks: RanksOption = 1,
 ) -> None:
     """Fine-tune on conversations."""

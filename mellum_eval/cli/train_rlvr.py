@@ -14,6 +14,7 @@ import typer
 
 from mellum_eval.cli.choices import Sandbox, Workers
 from mellum_eval.cli.model_errors import model_errors
+from mellum_eval.cli.train_options import Board, Device, DryRun, From, Out, Resume, Settings, Steps
 
 if TYPE_CHECKING:
     from mellum_model.post_training.rlvr.loop import RlvrWatcher
@@ -31,28 +32,19 @@ def rlvr(
             help="nano_instruct, nano_thinking, mellum2_12b_instruct, mellum2_12b_thinking, or a YAML file.",
         ),
     ],
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Takes the run. [default: training/RECIPE]")
-    ] = None,
-    start: Annotated[
-        Path | None, typer.Option("--from", metavar="DIR", help="Checkpoint to start from, instead of the recipe's.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")] = False,
-    steps: Annotated[int | None, typer.Option("--steps", min=1, metavar="N", help="Instead of the recipe's.")] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="A field, such as batch.group=4; repeatable."),
-    ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda.")] = "auto",
+    out: Out = None,
+    start: From = None,
+    resume: Resume = False,
+    steps: Steps = None,
+    settings: Settings = None,
+    device: Device = "auto",
     sandbox: Sandbox = None,
     workers: Workers = None,
     ray: Annotated[
         str | None, typer.Option("--ray", metavar="ADDRESS", help="Judge on the nodes of a Ray cluster.")
     ] = None,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard event files too.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Sizes, rollouts and arithmetic; nothing is trained.")
-    ] = False,
+    tensorboard: Board = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Reinforce what verifiers pass: GRPO as Mellum 2 did it, or another method."""
     from mellum_eval.cli.train import need_tensorboard, parsed_settings, speaks, until_signal

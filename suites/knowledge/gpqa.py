@@ -16,16 +16,17 @@ from suites.sampling import Sampling
 from suites.sources import DataSource, read_csv
 from suites.suite import Suite
 
+# Gated: nobody here has the files, so the commit pins them, and the sum is what the first fetch got.
 _HUB = "hf:Idavidrein/gpqa@633f5ee89ab8ad4522a9f850766b73f62147ffdd"
 MAIN = DataSource(
     file="gpqa/gpqa_main.csv",
-    sha256="acdeeac8f622267f2cd727d7d474202ea08dec80f7d3c3593b3ef8644f19b8e3",
+    sha256="",
     licence="CC-BY-4.0",
     origin=f"{_HUB}/gpqa_main.csv",
 )
 DIAMOND = DataSource(
     file="gpqa/gpqa_diamond.csv",
-    sha256="41d1213cd7a4998605a26c2798500652572007161b3a92817ba46b35befcd305",
+    sha256="",
     licence="CC-BY-4.0",
     origin=f"{_HUB}/gpqa_diamond.csv",
 )

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from sandboxes import prepared
 from sandboxes.check import CHECK, CODE_KINDS, LIST_KINDS, Answer, CallsCheck, Check
+from sandboxes.well_formed import complaint
 
 
 class JobError(ValueError):
@@ -99,6 +100,8 @@ def parse_check(fields: Mapping[str, Any]) -> Check:
         raise JobError(_first(error)) from None
     except ValueError as error:
         raise JobError(str(error)) from None
+    if wrong := complaint(check):
+        raise JobError(wrong)
     return check
 
 

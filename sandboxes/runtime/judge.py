@@ -232,8 +232,16 @@ def _broken(error: BaseException) -> tuple[str, str, int]:
     return "broken", f"the data set's own code fails: {type(error).__name__}: {str(error)[:200]}", 0
 
 
-def _run(caller: Caller, filename: str, function: Any, *args: Any) -> tuple[str, str, int]:
-    """Run one test: kind, a line that gives no expected value away, and the line in the test's source."""
+def _run(caller: Caller, filename: str, function: Any, *args: Any, loads: bool = False) -> tuple[str, str, int]:
+    """Run one test: kind, a line that gives no expected value away, and the line in the test's source.
+
+    Args:
+        caller: The candidate.
+        filename: Of the test's source.
+        function: What to run.
+        *args: Its arguments.
+        loads: It only defines the tests. Where that fails before the candidate was called, it is the data set's fault.
+    """
     before = caller.seen
     try:
         function(*args)
@@ -249,7 +257,7 @@ def _run(caller: Caller, filename: str, function: Any, *args: Any) -> tuple[str,
             return "raised", text, line
         elif isinstance(error, MemoryError):
             return ("tampered" if caller.seen else "broken"), "the judge ran out of memory on the values", line
-        elif isinstance(error, (ImportError, NameError)) and not before and not caller.seen:
+        elif (loads or isinstance(error, (ImportError, NameError))) and not before and not caller.seen:
             return _broken(error)
         elif isinstance(error, AssertionError):
             return "failed", "an assertion does not hold", line
@@ -298,7 +306,7 @@ def _asserts(
     except (SyntaxError, ValueError) as error:
         return [_broken(error)] * len(tests)
     if setup.strip():
-        ready = _run(caller, "setup.py", exec, compiled, space)
+        ready = _run(caller, "setup.py", exec, compiled, space, loads=True)
         if ready[0] != "passed":
             return [ready] * len(tests)
     verdicts = []
@@ -319,7 +327,7 @@ def _unittest(
         code = compile_marked(testcode.parse(test), testcode.TEST_FILE)
     except (SyntaxError, ValueError) as error:
         return [_broken(error)] * total
-    ready = _run(caller, testcode.TEST_FILE, exec, code, space)
+    ready = _run(caller, testcode.TEST_FILE, exec, code, space, loads=True)
     if ready[0] != "passed":
         return [ready] * total
     try:

@@ -15,6 +15,9 @@ from sandboxes.verifiers.instruction_rules import RULES as IFEVAL_RULES
 from sandboxes.verifiers.instruction_rules import Rule
 
 RULES: Mapping[str, Rule] = {**IFEVAL_RULES, **IFBENCH_RULES}
+PROBE = "One line. Another, (in brackets): `code`.\n\nP.S. A last one?"
+_BAD = (KeyError, TypeError, ValueError, AttributeError, re.error)
+"""What rules raise on arguments that they cannot use."""
 
 
 class InstructionsVerifier:
@@ -45,8 +48,8 @@ class InstructionsVerifier:
                 loose.append(follows or any(_follows(RULES[name], variant, arguments) for variant in variants))
             except ImportError as error:
                 return infra_error(f"{name} needs {error.name}: pip install 'mellum-eval[ifbench]'")
-            except (KeyError, TypeError, ValueError, AttributeError, re.error) as error:
-                return infra_error(f"kwargs of {name}: {type(error).__name__}: {str(error)[:200]}")
+            except _BAD as error:
+                return infra_error(f"kwargs of {name}: {_said(error)}")
         total = len(strict)
         broken = [name for name, follows in zip(check.instruction_id_list, strict, strict=True) if not follows]
         return Verdict(
@@ -63,6 +66,22 @@ class InstructionsVerifier:
             },
             evidence={"followed": strict, "followed_loosely": loose},
         )
+
+
+def bad_arguments(name: str, given: Mapping[str, Any]) -> str:
+    """What is wrong with the arguments of a rule, as far as a few words show it; '' if nothing is."""
+    arguments = {key: value for key, value in given.items() if value is not None}
+    try:
+        _follows(RULES[name], PROBE, arguments)
+    except ImportError:
+        return ""  # the verdict says what is to be installed
+    except _BAD as error:
+        return _said(error)
+    return ""
+
+
+def _said(error: Exception) -> str:
+    return f"no {error} for it" if isinstance(error, KeyError) else f"{type(error).__name__}: {str(error)[:200]}"
 
 
 def _follows(rule: Rule, text: str, arguments: Mapping[str, Any]) -> bool:

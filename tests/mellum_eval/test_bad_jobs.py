@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,22 +14,25 @@ import httpx
 import pytest
 from serving import Served, serving
 
+from mellum_eval import rewards
 from mellum_eval.cli import verify as verb
 from mellum_eval.service.openapi import describe
 from mellum_eval.service.settings import Settings
+from sandboxes import codeshield
 from sandboxes.check import CODE_KINDS
 
 ROOT = Path(__file__).resolve().parents[2]
+CASE = "import unittest\nclass T(unittest.TestCase):\n    def test(self): f(1)"
 GOOD: dict[str, dict[str, Any]] = {
     "calls": {"code": "f = abs", "entry_point": "f", "calls": [[-1]], "expected": [1]},
     "check": {"code": "f = abs", "entry_point": "f", "test": "def check(g): assert g(-1) == 1"},
     "asserts": {"code": "f = abs", "tests": ["assert f(-1) == 1"], "setup": ""},
-    "unittest": {"code": "f = abs", "test": "import unittest\nclass T(unittest.TestCase):\n    def test(self): f(1)"},
+    "unittest": {"code": "f = abs", "test": CASE},
     "repository": {
         "completion": [{"path": "a.py", "content": "f = abs"}],
         "files": {"a.py": "f = None"},
         "exports": {"f": "a:f"},
-        "test": "import unittest\nclass T(unittest.TestCase):\n    def test(self): f(1)",
+        "test": CASE,
     },
     "stdio": {"code": "print(1)", "cases": [{"stdin": "", "stdout": "1"}]},
     "program": {"code": "f = abs", "tests": "assert f(-1) == 1"},
@@ -50,6 +54,80 @@ GOOD: dict[str, dict[str, Any]] = {
     "secure_code": {"completion": "x = 1", "written_in": "python"},
     "refusal": {"completion": "I cannot help with that.", "expected": "refuse"},
 }
+RELATION = {"num_words": 3, "relation": "sideways"}
+MEANINGLESS: dict[str, list[tuple[str, dict[str, Any]]]] = {
+    "calls": [
+        ("entry_point: a function's name is wanted", {"entry_point": "f g"}),
+        ("entry_point: a function's name is wanted", {"entry_point": "a.b.c"}),
+        ("calls: there is none", {"calls": [], "expected": []}),
+        ("calls has 2 entries but expected has 1", {"calls": [[1], [2]]}),
+        ("give exactly one of expected, ", {"expected_py": "[1]"}),
+        ("calls_py: Name 'x' is no literal", {"calls": ..., "calls_py": "[[x]]"}),
+        ("calls_py: a literal of a list is wanted", {"calls": ..., "calls_py": "3"}),
+        ("atol: ", {"atol": -1}),
+        ("language: calls is for python only", {"language": "java"}),
+    ],
+    "check": [
+        ("entry_point: a function's name is wanted", {"entry_point": "1f"}),
+        ("test: no valid Python: ", {"test": "def check(c:"}),
+        ("test: defines no function `check`", {"test": "def chek(c): pass"}),
+        ("prelude: no valid Python: ", {"prelude": "((("}),
+    ],
+    "asserts": [
+        ("tests: ", {"tests": []}),
+        ("tests.1: no valid Python: ", {"tests": ["assert f(1)", "assert f("]}),
+        ("tests.0: holds no assert statement", {"tests": ["f(1) == 1"]}),
+        ("setup: no valid Python: ", {"setup": "((("}),
+    ],
+    "unittest": [
+        ("test: no valid Python: ", {"test": "class ("}),
+        ("test: defines no unittest.TestCase", {"test": "def test(): pass"}),
+    ],
+    "repository": [
+        ("exports: f: 'a' is not of the form", {"exports": {"f": "a"}}),
+        ("files: '../a.py' is no path", {"files": {"../a.py": ""}}),
+        ("defines no unittest.TestCase", {"test": "x = 1"}),
+    ],
+    "stdio": [("cases: ", {"cases": []}), ("cases.0.stdout: required", {"cases": [{"stdin": "", "out": ""}]})],
+    "program": [
+        ("tests: no valid Python: ", {"tests": "((("}),
+        ("tests: ", {"tests": ""}),
+        ("tests: defines no unittest.TestCase", {"tests": "import unittest\nunittest.main()"}),
+    ],
+    "math": [("answer: there is none", {"answer": "  "})],
+    "choice": [("answer 'F' is not among the first 4 letters", {"answer": "F"}), ("texts: ", {"texts": ["a"]})],
+    "exact": [("normalise: ", {"normalise": "upper"})],
+    "tool_call": [
+        ("tools.0: a function with a name is wanted", {"tools": [{"parameters": {}}]}),
+        ("tools.0.parameters: an object is wanted", {"tools": [{"name": "f", "parameters": [1]}]}),
+        (
+            "tools.0.parameters.properties: an object",
+            {"tools": [{"name": "f", "parameters": {"properties": {"a": 1}}}]},
+        ),
+        ("answer.0: an object of one function", {"answer": [{"f": 3}]}),
+        ("answer.0: an object of one function", {"answer": [{"f": {}, "g": {}}]}),
+        ("answer.0: an object of one function", {"answer": [{}]}),
+        ("answer.0: its function is not among the tools", {"answer": [{"g": {}}]}),
+        ("answer.0: a list of possible values is wanted for 'a'", {"answer": [{"f": {"a": 1}}]}),
+        ("any_call accepts whichever call", {"any_call": True, "answer": [{"f": {}}]}),
+    ],
+    "api_state": [
+        ("setting.modules.m: no valid Python: ", {"setting": {"modules": {"m": "class ("}, "classes": {"A": "m"}}}),
+        ("setting.classes.A: no module", {"setting": {"modules": {"m": "x = 1"}, "classes": {"A": "m"}}}),
+        ("setting.classes.A: no module", {"setting": {"modules": {"m": "x = 1"}, "classes": {"A": "other"}}}),
+        ("gold.0.1.name: no class has such a method", {"gold": [[{"name": "f"}, {"name": "g"}]]}),
+    ],
+    "instructions": [
+        ("instruction_id_list.0: no such rule", {"instruction_id_list": ["no:rule"]}),
+        ("kwargs has 0 entries for 1 instructions", {"kwargs": []}),
+        ("kwargs.0: no 'relation' for it", {"instruction_id_list": ["length_constraints:number_words"]}),
+        ("kwargs.0: ", {"instruction_id_list": ["length_constraints:number_words"], "kwargs": [RELATION]}),
+    ],
+    "judged": [("rubric: ", {"rubric": "taste"}), ("reference: the rubric", {"rubric": "same_answer"})],
+    "secure_code": [("written_in: ", {"written_in": "lua"})],
+    "refusal": [("expected: ", {"expected": "perhaps"})],
+}
+"""Of the right types, and yet no check: how the message begins, and the fields."""
 JOBS = describe(Settings())["components"]["schemas"]
 KINDS = list(JOBS["Job"]["discriminator"]["mapping"])
 OK = json.dumps({"id": "ok", "kind": "exact", "completion": "42", "answer": "42"}).encode()
@@ -116,6 +194,8 @@ def cases_of(kind: str) -> Iterator[Case]:
     yield f"{kind}: digits", raw[:-1] + b', "x": ' + b"9" * 5000 + b"}", None, "not JSON"
     yield case(f"{text} is a list", f"{text}: ", **{text: [["a"]]})
     yield case("field with a lone surrogate in its name", "a field's name is not Unicode text", **{"\ud800": 1})
+    for begins, fields in MEANINGLESS.get(kind, []):
+        yield case(f"{fields}", begins, **fields)
 
 
 NO_KIND: list[Case] = [
@@ -213,6 +293,25 @@ def test_the_service_says_the_same_of_lone_jobs_and_of_those_in_a_list(served: S
                 assert answer["message"].startswith(f"[{2 * number}].{begins}"), (what, answer)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_rewards_say_the_same_of_a_row(kind: str) -> None:
+    """Both of Python's forms: no score, but an error that names the row and the field."""
+    answer, tried = "code" if kind in CODE_KINDS else "completion", 0
+    for what, line, _, begins in CASES:
+        if not what.startswith(f"{kind}: ") or begins.startswith(("not ", "id", answer)) or "None" in what:
+            continue  # a row has no line, id nor answer; what is None there counts as absent
+        check = {name: value for name, value in json.loads(line).items() if name not in ("id", answer)}
+        if what.startswith(f"{kind}: field with a lone surrogate"):
+            continue  # a table's columns have names
+        completion, options = "```python\nf = abs\n```", {"allow_shared": True, "sandbox": "local"}
+        with pytest.raises(ValueError, match=re.escape(f"row 0: check.{begins}")):
+            rewards.make_reward(**options)(["?"], [completion], check=[check])
+        with pytest.raises(ValueError, match=re.escape(f"row 0: check.{begins}")):
+            rewards.compute_score("data", completion, json.dumps(check), **options)
+        tried += 1
+    assert tried > 15
+
+
 def test_an_absurdly_large_line_is_refused_and_not_kept() -> None:
     assert verb.MAX_LINE == 256 << 20
     source = (
@@ -229,7 +328,10 @@ def test_an_absurdly_large_line_is_refused_and_not_kept() -> None:
 def test_what_is_odd_but_no_bad_input_is_judged(served: Served) -> None:
     """Nothing to run, the same id twice, surrogates in the answer: verdicts, and none of them ours."""
     jobs: list[dict[str, Any]] = []
-    for kind in KINDS:
+    # Without its rules that kind judges nothing, which tests/sandboxes/verifiers/test_secure_code.py holds it to say.
+    ready = codeshield.wheel() is not None and codeshield.semgrep() is not None
+    kinds = [kind for kind in KINDS if ready or kind != "secure_code"]
+    for kind in kinds:
         name = "code" if kind in CODE_KINDS else "completion"
         jobs += [good(kind), good(kind), good(kind, **{name: ""}), good(kind, **{name: "\ud800\x00", "id": "\udfff"})]
     command = [sys.executable, "-m", "mellum_eval", "verify", "--sandbox", "local", "--workers", "2"]
@@ -243,7 +345,7 @@ def test_what_is_odd_but_no_bad_input_is_judged(served: Served) -> None:
         assert [answer["id"] for answer in answers] == [job["id"] for job in jobs]
         assert not [answer for answer in answers if answer["outcome"] == "infra_error"], answers
     assert [a["outcome"] for a in by_verb] == [a["outcome"] for a in by_service]
-    for number, kind in enumerate(KINDS):
+    for number, kind in enumerate(kinds):
         first, second, empty, _ = by_verb[4 * number : 4 * number + 4]
         assert first["passed"] and second["passed"], (kind, first)
         assert empty["passed"] is (kind == "tool_call"), kind

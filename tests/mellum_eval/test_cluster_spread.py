@@ -143,7 +143,7 @@ def test_a_check_is_the_same_check_on_the_other_side(calls: list[tuple[list[Any]
 @pytest.mark.parametrize(
     "fields",
     [
-        {"kind": "asserts", "code": "x", "tests": ["assert f(1) == '\ud800'"], "limits": {"cpu_s": 3, "memory_mb": 99}},
+        {"kind": "exact", "completion": "x", "answer": "\ud800", "limits": {"cpu_s": 3, "memory_mb": 99}},
         {"kind": "stdio", "code": "x", "cases": [{"stdin": "\x00é", "stdout": ""}]},
         {"kind": "choice", "completion": "B", "answer": "B", "choices": 4},
         {"kind": "tool_call", "completion": "x", "tools": [{"name": "f"}], "answer": [{"f": {"a": [1.5, None, ""]}}]},

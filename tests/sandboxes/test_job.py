@@ -24,7 +24,7 @@ def without(name: str, **more: Any) -> dict[str, Any]:
         CALLS,
         CALLS | {"language": "python", "limits": {"cpu_s": 1, "memory_mb": 64}},
         without("calls", calls_py="[[inf]]"),
-        {"id": "", "kind": "check", "code": "", "entry_point": "f", "test": ""},
+        {"id": "", "kind": "check", "code": "", "entry_point": "f", "test": "def check(f): pass"},
         {"id": "a", "kind": "asserts", "code": "", "tests": ["assert True"]},
         {"id": "a", "kind": "stdio", "code": "", "cases": [{"stdin": "", "stdout": ""}]},
         {"id": "a", "kind": "math", "completion": "", "answer": "1"},

@@ -118,6 +118,23 @@ async def test_handles_may_be_passed_on(verifiers: Verifiers) -> None:
     assert (verdict.tests_passed, verdict.outcome) == (3, Outcome.FAILED)
 
 
+@pytest.mark.parametrize("error", ["1 / 0", "assert False", "raise ValueError", "import nonesuch"])
+async def test_tests_that_fail_before_they_call_anything_are_the_data_sets_fault(
+    verifiers: Verifiers, error: str
+) -> None:
+    case = f"import unittest\n{error}\nclass T(unittest.TestCase):\n    def test(self): self.assertEqual(f(1), 1)\n"
+    forms: list[dict[str, Any]] = [
+        {"kind": "asserts", "tests": ["assert f(1) == 1"], "setup": error},
+        {"kind": "check", "entry_point": "f", "test": f"{error}\ndef check(c): assert c(1) == 1"},
+        {"kind": "unittest", "test": case},
+    ]
+    for form in forms:
+        verdict = await judge(verifiers, "def f(x): return x", **form)
+        assert verdict.outcome is Outcome.INFRA_ERROR and "data set's own code fails" in verdict.message, verdict
+    called = {"kind": "asserts", "tests": ["assert f(1) == 1"], "setup": "1 / f(0)"}
+    assert (await judge(verifiers, "def f(x): return x", **called)).outcome is Outcome.FAILED  # the answer's doing
+
+
 async def test_names_are_the_setups_then_builtins_then_the_candidates(verifiers: Verifiers) -> None:
     code = "def twice(x): return 0\ndef len(x): return 99\nset = list\ndef mine(x): return x + 1\n"
     tests = [

@@ -92,7 +92,7 @@ async def examine_model(model: str, options: BackendOptions) -> Finding:
         counts = "" if said.tokens else ", counts no tokens"
         asked = "chat" if info.chat else "plain continuation"
         detail = f"{info.name}: {asked}, first token in {said.latency_s:.2f} s, {ranks}{counts}"
-        return Finding(name, State.OK, "; ".join([detail, *info.notices]))
+        return Finding(name, State.OK, "; ".join([detail, *info.notices, *info.tool_notices]))
     except PrerequisiteMissing as missing:
         return Finding(name, State.MISSING, missing.what, missing.mend)
     except UserError as error:

@@ -18,7 +18,7 @@ from mellum_eval.judge import JudgesApart, identity_of, opened, require_judge
 from mellum_eval.lengths import fit
 from mellum_eval.manifest import left_out, make_manifest, now, redacted, versions
 from mellum_eval.pipeline import Pipeline, Watcher, computes_checks
-from mellum_eval.plan import PlannedSuite, Question, load_suites, plan
+from mellum_eval.plan import PlannedSuite, Question, load_suites, offers_tools, plan
 from mellum_eval.records import Judgement, Scores
 from mellum_eval.resuming import check_same, merged_spec
 from mellum_eval.spec import RunSpec
@@ -130,6 +130,8 @@ async def run(spec: RunSpec, out: Path, *, resume: bool, say: Say, watch: Watch,
                 for notice in fitted.notices:
                     say(notice)
                 planned = plan(spec, chat=backend.info.chat, loaded=fitted.loaded, counted=fitted.counted)
+                for notice in backend.info.tool_notices if offers_tools(planned) else ():
+                    say(notice)
                 if begun is not None:
                     check_same(begun, planned, identity(backend))
                     store = RunStore.resume(out)

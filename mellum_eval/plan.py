@@ -136,6 +136,11 @@ def plan(
     return planned
 
 
+def offers_tools(planned: Sequence[PlannedSuite]) -> bool:
+    """Whether any prompt has tools on offer."""
+    return any(question.prompt.tools for suite in planned for question in suite.questions)
+
+
 def evenly(problems: Any, limit: int | None) -> list[Problem]:
     """At most `limit` problems, spread over the whole: data sets are sorted by subject or difficulty."""
     count = len(problems)

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from mellum_eval.errors import UserError
 from mellum_eval.manifest import redacted
-from mellum_eval.plan import PlannedSuite
+from mellum_eval.plan import PlannedSuite, offers_tools
 from mellum_eval.records import Manifest, SuiteRecord
 from mellum_eval.spec import BackendOptions, RunSpec
 
@@ -72,7 +72,7 @@ def check_same(manifest: Manifest, planned: Sequence[PlannedSuite], model: Mappi
         difference = _difference(record, suite.record())
         if difference is not None:
             raise UserError(f"suite {suite.name}: {difference} since the run was begun; begin another run")
-    for field in _WHO:
+    for field in (*_WHO, "tool_calls") if offers_tools(planned) else _WHO:
         if field in manifest.model and redacted(model.get(field)) != manifest.model[field]:
             raise UserError(
                 f"the model's {field} is {model.get(field)} now and was {manifest.model[field]} "

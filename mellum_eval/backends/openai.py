@@ -24,6 +24,7 @@ from mellum_eval.backends.base import (
     concurrently,
 )
 from mellum_eval.backends.endpoint import Endpoint, Refused, Retry, split_address
+from mellum_eval.backends.offered_tools import NOT_PARSED, PARSER, where_calls_are
 from mellum_eval.errors import PrerequisiteMissing, UserError
 from mellum_eval.spec import BackendOptions
 
@@ -45,6 +46,8 @@ class OpenAIBackend:
         self._refused = self._failed_in_a_row = 0
         self._identity: dict[str, Any] = {"scheme": "openai", "name": model, "url": self._endpoint.shown}
         self._notices: list[str] = []
+        self._tool_notices: list[str] = []
+        self._calls_in_text = False
 
     @classmethod
     async def open(cls, rest: str, options: BackendOptions) -> OpenAIBackend:
@@ -74,7 +77,15 @@ class OpenAIBackend:
         chat = not self._options.base
         served = self._identity.get("served", {}).get("max_model_len")
         context = self._options.context or (served if isinstance(served, int) and served > 0 else None)
-        return BackendInfo(self._model, chat, self._identity, ranks, tuple(self._notices), context)
+        return BackendInfo(
+            self._model,
+            chat,
+            self._identity,
+            loglikelihood=ranks,
+            notices=tuple(self._notices),
+            context=context,
+            tool_notices=tuple(self._tool_notices),
+        )
 
     async def count_tokens(self, text: str) -> int | None:
         """By the server's tokenizer, if it is one that has /tokenize (vLLM)."""
@@ -104,6 +115,8 @@ class OpenAIBackend:
         fields = wire.body(self._model, request, chat=not self._options.base, extra=self._options.extra_body)
         if self._options.stream:
             fields |= {"stream": True, "stream_options": {"include_usage": True}}
+        if self._calls_in_text and "tools" in fields:
+            fields = {**NOT_PARSED, **fields}
         return fields
 
     async def _complete(self, request: Request) -> Completion | Failure:
@@ -204,6 +217,8 @@ class OpenAIBackend:
         return Failure(f"{failure}, after {self._options.retries} retries")
 
     def _refusal(self, message: str) -> Failure:
+        if wire.lacks_tool_parser(message):  # of requests with tools only: others are none the worse
+            return Failure(f"{message}; start the server with {PARSER}")
         self._refused += 1
         if not self._succeeded and self._refused >= REFUSALS_TO_GIVE_UP:
             raise UserError(f"{self._endpoint.shown} refuses every request ({message})")
@@ -218,6 +233,7 @@ class OpenAIBackend:
                 self._identity["served"] = {k: entry[k] for k in kept if isinstance(entry.get(k), (str, int))}
                 if entry.get("owned_by") == "vllm" and not self._options.base:
                     await self._look_for_two_beginnings()
+                    await self._look_for_parsed_calls()
         if self._endpoint.server:
             self._identity["server"] = self._endpoint.server[:200]
 
@@ -231,6 +247,23 @@ class OpenAIBackend:
             self._notices.append(
                 f"{self._model}: every chat prompt begins with token {tokens[0]} twice: the chat template and the "
                 "tokenizer both add it; mend the server's template, for such prompts cost points"
+            )
+
+    async def _look_for_parsed_calls(self) -> None:
+        """Find out where tool calls come back, and have them in the text where the server would refuse tools."""
+        if "tool_choice" in self._options.extra_body:
+            return
+        try:
+            calls = await where_calls_are(self._endpoint, self._model, self._options.extra_body)
+        except (Refused, Retry, wire.BadReply, UserError):
+            return
+        self._calls_in_text = calls == "in the text"
+        if calls is not None:
+            self._identity["tool_calls"] = calls
+        if self._calls_in_text:
+            self._tool_notices.append(
+                f"{self._model}: the server has no parser of tool calls, so they are read in the text; with {PARSER} "
+                "it parses them"
             )
 
     async def _tokens(self, fields: dict[str, Any]) -> list[int]:

@@ -155,6 +155,11 @@ def is_too_long(message: str) -> bool:
     )
 
 
+def lacks_tool_parser(message: str) -> bool:
+    """Whether a refusal is vLLM's of tools, for it was started without a parser of their calls."""
+    return "--tool-call-parser" in message
+
+
 def _choice(reply: Any) -> dict[str, Any]:
     choices = reply.get("choices") if isinstance(reply, dict) else None
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):

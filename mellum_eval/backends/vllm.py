@@ -43,6 +43,7 @@ class VllmBackend(OpenAIBackend):
         self._server = server
         self._identity = {"scheme": "vllm", "name": name, "dtype": options.dtype}
         self._opens_thinking = False
+        self._calls_in_text = options.tool_call_parser is None
 
     @classmethod
     async def start(cls, rest: str, options: BackendOptions, logs: Path | None) -> VllmBackend:
@@ -96,6 +97,9 @@ class VllmBackend(OpenAIBackend):
                 return
             self._opens_thinking = opened(await self._text(tokens))
 
+    async def _look_for_parsed_calls(self) -> None:
+        pass  # it is known how the server was started
+
     def _fields(self, request: Request) -> dict[str, Any]:
         fields = super()._fields(request)
         # <think> and <tool_call> are special tokens in many vocabularies, and part of what the model said.
@@ -104,8 +108,6 @@ class VllmBackend(OpenAIBackend):
             return fields
         if self._options.chat_template_kwargs:
             fields.setdefault("chat_template_kwargs", self._options.chat_template_kwargs)
-        if request.prompt.tools and self._options.tool_call_parser is None:
-            fields.setdefault("tool_choice", "none")  # offered all the same; the suite reads the calls in the text
         if self._options.thinking_budget is not None and self._options.reasoning_parser is not None:
             fields.setdefault("thinking_token_budget", self._options.thinking_budget)
         return fields

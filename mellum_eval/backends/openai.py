@@ -47,7 +47,7 @@ class OpenAIBackend:
         self._identity: dict[str, Any] = {"scheme": "openai", "name": model, "url": self._endpoint.shown}
         self._notices: list[str] = []
         self._tool_notices: list[str] = []
-        self._calls_in_text = False
+        self._calls_in_text = self._is_vllm = False
 
     @classmethod
     async def open(cls, rest: str, options: BackendOptions) -> OpenAIBackend:
@@ -117,7 +117,7 @@ class OpenAIBackend:
             fields |= {"stream": True, "stream_options": {"include_usage": True}}
         if self._calls_in_text and "tools" in fields:
             fields = {**NOT_PARSED, **fields}
-        return fields
+        return {**wire.AS_SAID, **fields} if self._is_vllm else fields
 
     async def _complete(self, request: Request) -> Completion | Failure:
         return await self._completed(request, self._fields(request))
@@ -231,7 +231,8 @@ class OpenAIBackend:
             if entry["id"] == self._model:
                 kept = ("root", "owned_by", "max_model_len")
                 self._identity["served"] = {k: entry[k] for k in kept if isinstance(entry.get(k), (str, int))}
-                if entry.get("owned_by") == "vllm" and not self._options.base:
+                self._is_vllm = entry.get("owned_by") == "vllm"
+                if self._is_vllm and not self._options.base:
                     await self._look_for_two_beginnings()
                     await self._look_for_parsed_calls()
         if self._endpoint.server:

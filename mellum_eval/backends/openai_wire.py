@@ -16,6 +16,9 @@ from mellum_eval.backends.base import Completion, Request
 from mellum_eval.backends.thinking import estimated, reopened
 from suites.problem import Message
 
+AS_SAID: Mapping[str, Any] = {"skip_special_tokens": False, "spaces_between_special_tokens": False}
+"""For vLLM: <think> and <tool_call> are special tokens in many vocabularies, and part of what the model said."""
+
 
 class BadReply(Exception):
     """The server's answer is no answer; worth another try."""

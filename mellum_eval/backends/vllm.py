@@ -102,8 +102,6 @@ class VllmBackend(OpenAIBackend):
 
     def _fields(self, request: Request) -> dict[str, Any]:
         fields = super()._fields(request)
-        # <think> and <tool_call> are special tokens in many vocabularies, and part of what the model said.
-        fields = {"skip_special_tokens": False, "spaces_between_special_tokens": False, **fields}
         if self._options.base:
             return fields
         if self._options.chat_template_kwargs:

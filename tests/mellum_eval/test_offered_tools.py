@@ -66,6 +66,7 @@ async def test_calls_are_read_in_the_text_where_a_server_has_no_parser_of_them()
     offering = next(body for body in bodies if "tools" in body)
     assert offering["tools"] == [TOOL] and offering["tool_choice"] == "none"
     assert not any("tool_choice" in body for body in bodies if "tools" not in body)
+    assert all(body["skip_special_tokens"] is False for body in bodies), "the calls' tags would be left out"
     assert backend.info.identity["tool_calls"] == "in the text"
     (notice,) = backend.info.tool_notices
     assert "--enable-auto-tool-choice --tool-call-parser hermes" in notice and not backend.info.notices

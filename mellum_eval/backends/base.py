@@ -82,7 +82,7 @@ class BackendInfo:
         loglikelihood: Whether it can rank given continuations.
         notices: What the user should know of it before a run.
         context: Tokens that a prompt and its answer may have together; None where nobody says.
-        tool_notices: Likewise, where a run offers tools.
+        tool_notices: What the user should know besides, where a run offers tools.
     """
 
     name: str

@@ -89,7 +89,7 @@ class OpenAIBackend:
 
     async def count_tokens(self, text: str) -> int | None:
         """By the server's tokenizer, if it is one that has /tokenize (vLLM)."""
-        if self._identity.get("served", {}).get("owned_by") != "vllm":
+        if not self._is_vllm:
             return None
         try:
             fields = {"prompt": text, "add_special_tokens": False}

@@ -9,16 +9,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .config import MellumConfig, RopeConfig
+    from .config import MellumConfig
     from .errors import CheckpointError, ConfigError, ModelError, PromptError
     from .generation import generate, loglikelihood, stream
     from .model import Mellum
+    from .rope_config import RopeConfig
     from .sampling import Sampling
 
 _HOMES = {
     "Mellum": "model",
     "MellumConfig": "config",
-    "RopeConfig": "config",
+    "RopeConfig": "rope_config",
     "ModelError": "errors",
     "ConfigError": "errors",
     "CheckpointError": "errors",

@@ -142,14 +142,34 @@ def load(
     """
     directory = Path(path)
     wanted = None if dtype is None else dtype_of(dtype)
-    config = MellumConfig.load(directory)
     with ExitStack() as stack:
-        shards = _Shards(directory, stack)
-        model = Mellum(_reconcile(config, set(shards.places), mtp, directory), device="meta")
-        for name, parts, shape in _checked_plan(model, shards, directory):
+        model, shards, plan = _open(directory, mtp, stack)
+        for name, parts, shape in plan:
             wanted = wanted or shards.header(parts[0].key)[1]  # of the first: a checkpoint has one dtype throughout
             _assign(model, name, _read(shards, parts, shape, torch.device(device), wanted))
     return model.eval()
+
+
+def _open(
+    directory: Path, mtp: bool | None, stack: ExitStack
+) -> tuple[Mellum, _Shards, list[tuple[str, list[Piece], torch.Size]]]:
+    """A model without weights, and where they are once all of them are known to fit."""
+    config = MellumConfig.load(directory)
+    shards = _Shards(directory, stack)
+    model = Mellum(_reconcile(config, set(shards.places), mtp, directory), device="meta")
+    return model, shards, _checked_plan(model, shards, directory)
+
+
+def check(path: str | Path) -> None:
+    """Hold a checkpoint's headers against its `config.json`, reading no weights.
+
+    Raises:
+        CheckpointError: As `load`.
+        ConfigError: As `load`.
+    """
+    directory = Path(path)
+    with ExitStack() as stack:
+        _open(directory, None, stack)
 
 
 def load_into(model: Mellum, path: str | Path) -> None:
@@ -191,8 +211,13 @@ def _check(
     parameters = dict(model.named_parameters())
     expected = {piece.key for _, parts in plan for piece in parts}
     ignored = {key for key in keys if key.startswith("mtp.") and not model.config.num_mtp_layers}
-    if model.config.tie_word_embeddings:
+    if model.config.tie_word_embeddings and "lm_head.weight" in keys:
         ignored.add("lm_head.weight")
+        embedding = next(parts[0].key for name, parts in plan if name == "embed_tokens.weight")
+        if embedding in keys and not torch.equal(shards.tensor("lm_head.weight"), shards.tensor(embedding)):
+            raise CheckpointError(
+                f"{directory}: lm_head.weight is not {embedding}, though config.json has tie_word_embeddings true"
+            )
     missing, unexpected = expected - keys, keys - expected - ignored
     if missing or unexpected:
         text = [f"missing: {_names(missing)}"] if missing else []

@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .errors import ConfigError
+from .rope_config import RopeConfig
 
 LayerType = Literal["sliding_attention", "full_attention"]
 MlpType = Literal["sparse", "dense"]
 SLIDING: LayerType = "sliding_attention"
 FULL: LayerType = "full_attention"
+_PLAIN = RopeConfig()
+_EXTENDED = RopeConfig(factor=16.0, original_max_position_embeddings=8192)
 
 # Keys that other software writes and that change nothing in what is computed here.
 _INERT = frozenset(
@@ -33,75 +36,6 @@ _INERT = frozenset(
         "mtp_layer_types", "mtp_mlp_layer_types", "hidden_act", "attention_dropout",
     }
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class RopeConfig:
-    """Rotary embedding of one layer type."""
-
-    theta: float = 500_000.0
-    factor: float | None = None
-    """YaRN's scale; None is plain RoPE."""
-    original_max_position_embeddings: int | None = None
-    """Context before extension, which YaRN's ramp is measured against."""
-    beta_fast: float = 32.0
-    beta_slow: float = 1.0
-    attention_factor: float | None = None
-    """Multiplied into cos and sin; None is 0.1 ln(factor) + 1."""
-
-    @property
-    def scaling(self) -> float:
-        """What cos and sin are multiplied by."""
-        if self.factor is None:
-            return 1.0
-        if self.attention_factor is not None:
-            return self.attention_factor
-        return 0.1 * math.log(self.factor) + 1.0 if self.factor > 1 else 1.0
-
-    @classmethod
-    def from_hub(cls, entry: object, where: str) -> RopeConfig:
-        """Read one layer type's entry of `rope_parameters`."""
-        if not isinstance(entry, Mapping):
-            raise ConfigError(f"{where}: expected a mapping with rope_type and rope_theta, got {entry!r}")
-        kind = entry.get("rope_type", "default")
-        if kind not in ("default", "yarn"):
-            raise ConfigError(f"{where}.rope_type: {kind!r} is not known; default and yarn are")
-        if "rope_theta" not in entry:
-            raise ConfigError(f"{where}.rope_theta is missing; Mellum 2 has 500000")
-        if entry.get("partial_rotary_factor", 1.0) != 1.0:
-            raise ConfigError(f"{where}.partial_rotary_factor: only 1.0 is known (the whole head is rotated)")
-        if kind == "default":
-            return cls(theta=float(entry["rope_theta"]))
-        if not entry.get("truncate", True):
-            raise ConfigError(f"{where}.truncate: false has no effect in transformers and is refused; remove it")
-        for key in ("factor", "original_max_position_embeddings"):
-            if not entry.get(key):
-                raise ConfigError(f"{where}.{key} is missing; yarn needs it")
-        factor = entry.get("attention_factor")
-        if factor is None and (entry.get("mscale") or entry.get("mscale_all_dim")):
-            raise ConfigError(f"{where}.mscale is not known; give attention_factor")
-        return cls(
-            theta=float(entry["rope_theta"]),
-            factor=float(entry["factor"]),
-            original_max_position_embeddings=int(entry["original_max_position_embeddings"]),
-            beta_fast=float(entry.get("beta_fast") or 32.0),
-            beta_slow=float(entry.get("beta_slow") or 1.0),
-            attention_factor=None if factor is None else float(factor),
-        )
-
-    def to_hub(self) -> dict[str, Any]:
-        """One layer type's entry of `rope_parameters`."""
-        if self.factor is None:
-            return {"rope_type": "default", "rope_theta": self.theta}
-        return {
-            "rope_type": "yarn",
-            "rope_theta": self.theta,
-            "factor": self.factor,
-            "original_max_position_embeddings": self.original_max_position_embeddings,
-            "beta_fast": self.beta_fast,
-            "beta_slow": self.beta_slow,
-            "attention_factor": self.scaling,
-        }
 
 
 def layer_pattern(num_layers: int, period: int = 4) -> tuple[LayerType, ...]:
@@ -131,8 +65,8 @@ class MellumConfig:
     sliding_window: int = 1024
     """A query at position p sees p - sliding_window + 1 … p."""
     max_position_embeddings: int = 131_072
-    full_rope: RopeConfig = RopeConfig(factor=16.0, original_max_position_embeddings=8192)
-    sliding_rope: RopeConfig = RopeConfig()
+    full_rope: RopeConfig = _EXTENDED
+    sliding_rope: RopeConfig = _PLAIN
     attention_bias: bool = False
     rms_norm_eps: float = 1e-6
     initializer_range: float = 0.02
@@ -155,6 +89,7 @@ class MellumConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ConfigError(f"{name}: expected a whole number above 0, got {value!r}")
+        self._check_choices()
         if self.num_attention_heads % self.num_key_value_heads:
             raise ConfigError(
                 f"num_attention_heads {self.num_attention_heads} is no multiple of "
@@ -176,6 +111,23 @@ class MellumConfig:
             raise ConfigError(f"num_mtp_layers {self.num_mtp_layers}: Mellum has one MTP layer or none")
         if self.mtp_layer_type not in (SLIDING, FULL):
             raise ConfigError(f"mtp_layer_types: {self.mtp_layer_type!r} is not known")
+
+    def _check_choices(self) -> None:
+        """Numbers that are not sizes, switches and token ids."""
+        for name in ("rms_norm_eps", "initializer_range", "router_aux_loss_coef"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < math.inf:
+                raise ConfigError(f"{name}: expected a number, 0 or more, got {value!r}")
+        for name in ("norm_topk_prob", "attention_bias", "tie_word_embeddings"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise ConfigError(f"{name}: expected true or false, got {value!r}")
+        ids = [("eos_token_id", token) for token in self.eos_token_ids]
+        ids += [(name, getattr(self, name)) for name in ("bos_token_id", "pad_token_id")]
+        for name, token in ids:
+            if token is None and name != "eos_token_id":
+                continue
+            if not isinstance(token, int) or isinstance(token, bool) or not -1 <= token < self.vocab_size:
+                raise ConfigError(f"{name}: {token!r} is no id of a vocabulary of {self.vocab_size} (vocab_size)")
 
     @property
     def mlp_types(self) -> tuple[MlpType, ...]:
@@ -255,24 +207,24 @@ class MellumConfig:
         known = {field.name for field in fields(cls)}
         used: dict[str, Any] = {key: data[key] for key in known if data.get(key) is not None}
         for ours, theirs in (("num_experts", "num_local_experts"), ("num_mtp_layers", "num_nextn_predict_layers")):
-            both = {data[key] for key in (ours, theirs) if data.get(key) is not None}
-            if len(both) > 1:
+            both = [data[key] for key in (ours, theirs) if data.get(key) is not None]
+            if len(both) == 2 and both[0] != both[1]:
                 raise ConfigError(f"{where}: {ours} {data[ours]} contradicts {theirs} {data[theirs]}")
             if both:
-                used[ours] = both.pop()
+                used[ours] = both[0]
         if data.get("layer_types") is None:
             raise ConfigError(
                 f"{where}: layer_types is missing: transformers takes every layer as full attention then; "
                 "write Mellum 2's sliding, sliding, sliding, full pattern out"
             )
-        used["layer_types"] = tuple(data["layer_types"])
-        if data.get("mlp_layer_types") is not None:
-            used["mlp_layer_types"] = tuple(data["mlp_layer_types"])
+        for key in ("layer_types", "mlp_layer_types"):
+            if data.get(key) is not None:
+                used[key] = _listed(data, key, where)
         used.update(_ropes(data.get("rope_parameters"), used["layer_types"], where))
         used["num_mtp_layers"] = used.get("num_mtp_layers", 0)
-        if kinds := data.get("mtp_layer_types"):
+        if kinds := _listed(data, "mtp_layer_types", where):
             used["mtp_layer_type"] = kinds[0]
-        if any(kind != "sparse" for kind in data.get("mtp_mlp_layer_types") or ()):
+        if any(kind != "sparse" for kind in _listed(data, "mtp_mlp_layer_types", where)):
             raise ConfigError(f"{where}: mtp_mlp_layer_types: only 'sparse' is known")
         eos = data.get("eos_token_id")
         used["eos_token_ids"] = () if eos is None else tuple(eos) if isinstance(eos, list) else (eos,)
@@ -280,9 +232,17 @@ class MellumConfig:
         if alien:
             warnings.warn(f"{where}: keys without effect here: {', '.join(alien)}", stacklevel=2)
         try:
-            return cls(**used)
+            config = cls(**used)
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from None
+        before, factor = config.full_rope.original_max_position_embeddings, config.full_rope.factor
+        if before and factor and before * factor != config.max_position_embeddings:
+            warnings.warn(
+                f"{where}: YaRN's factor {factor:g} of {before:,} tokens makes {before * factor:,.0f}, yet "
+                f"max_position_embeddings is {config.max_position_embeddings:,}",
+                stacklevel=2,
+            )
+        return config
 
     def to_hub(self) -> dict[str, Any]:
         """The object of `config.json` as `transformers` writes and reads it."""
@@ -321,6 +281,16 @@ class MellumConfig:
         """Write `config.json` into a directory."""
         text = json.dumps({**self.to_hub(), "dtype": dtype}, indent=2, sort_keys=True)
         Path(directory, "config.json").write_text(text + "\n", "utf-8")
+
+
+def _listed(data: Mapping[str, Any], key: str, where: str) -> tuple[Any, ...]:
+    """The words of a list that may be absent."""
+    value = data.get(key)
+    if value is None:
+        return ()
+    if not isinstance(value, list | tuple) or not all(isinstance(kind, str) for kind in value):
+        raise ConfigError(f"{where}: {key}: expected a list of names, one a layer, got {value!r}")
+    return tuple(value)
 
 
 def _refuse_other_models(data: Mapping[str, Any], where: str) -> None:

@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor
 
-from .config import RopeConfig
+from .rope_config import RopeConfig
 
 
 def inverse_frequencies(rope: RopeConfig, head_dim: int) -> Tensor:

@@ -46,9 +46,14 @@ class Tokenizer:
             special = json.loads(beside.read_text("utf-8")) if beside.is_file() else {}
         except ValueError as error:
             raise CheckpointError(f"{beside}: not JSON: {error}") from None
+        if not isinstance(special, dict):
+            raise CheckpointError(f"{beside}: expected a JSON object")
         template = special.get("chat_template")
         if (apart := file.parent / "chat_template.jinja").is_file():
-            template = apart.read_text("utf-8")
+            try:
+                template = apart.read_text("utf-8")
+            except UnicodeDecodeError as error:
+                raise CheckpointError(f"{apart}: not UTF-8: {error}") from None
         return cls(backend, chat_template=template if isinstance(template, str) else None, special=special)
 
     @classmethod

@@ -44,7 +44,13 @@ def _config(which: str) -> MellumConfig:
         return MellumConfig.mellum2_12b(long_context=False)
     if which == "mellum-18m":
         return MellumConfig.nano()
-    return MellumConfig.load(_directory(which))
+    path = _directory(which)
+    config = MellumConfig.load(path)
+    if any(path.glob("*.safetensors*")):  # a config.json alone may be asked about
+        from mellum_model.checkpoint import check
+
+        check(path)
+    return config
 
 
 def _directory(which: str) -> Path:
@@ -150,7 +156,7 @@ def generate(
     """Write text from a checkpoint to stdout as it comes."""
     text = sys.stdin.read() if prompt is None else prompt
     with model_errors():
-        from mellum_model import Mellum, Sampling, stream
+        from mellum_model import Mellum, MellumConfig, Sampling, stream
         from mellum_model.tokenizer import Tokenizer
 
         sampling = Sampling(
@@ -164,6 +170,7 @@ def generate(
             thinking_budget=thinking_budget,
         )
         path = _directory(model)
+        MellumConfig.load(path)  # what is no checkpoint is called so, and not a missing tokenizer
         tokenizer = Tokenizer.load(path)
         if chat:
             text = _as_turn(tokenizer, text)

@@ -109,7 +109,7 @@ def _load(path: Path, options: BackendOptions, scheme: str, name: str) -> Backen
     try:
         import torch
 
-        from mellum_model import Mellum, ModelError
+        from mellum_model import Mellum, MellumConfig, ModelError
         from mellum_model.tokenizer import Tokenizer
     except ModuleNotFoundError as error:
         raise PrerequisiteMissing(f"{scheme}: needs {error.name}", INSTALL) from None
@@ -117,6 +117,7 @@ def _load(path: Path, options: BackendOptions, scheme: str, name: str) -> Backen
     # A bfloat16 checkpoint is exact in float32 as well, and a CPU is faster with it.
     dtype = options.dtype if options.dtype != "auto" else "float32" if device == "cpu" else None
     try:
+        MellumConfig.load(path)  # what is no checkpoint is called so, and not a missing tokenizer
         tokenizer = Tokenizer.load(path)
         model = Mellum.from_pretrained(path, device=device, dtype=dtype)
     except ModelError as error:
@@ -186,7 +187,10 @@ def _end_tokens(path: Path) -> tuple[int, ...]:
         value: Any = json.loads(file.read_text("utf-8")).get("eos_token_id") if file.is_file() else None
     except (ValueError, AttributeError):
         raise UserError(f"{file}: not a JSON object") from None
-    return () if value is None else tuple(value) if isinstance(value, list) else (int(value),)
+    ends = [] if value is None else value if isinstance(value, list) else [value]
+    if wrong := [end for end in ends if not isinstance(end, int)]:
+        raise UserError(f"{file}: eos_token_id: {wrong[0]!r} is no token id")
+    return tuple(ends)
 
 
 def _identity(path: Path, model: Mellum, tokenizer: Tokenizer) -> dict[str, Any]:

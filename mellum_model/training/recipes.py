@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from ..config import MellumConfig, RopeConfig, layer_pattern
+from ..config import MellumConfig, layer_pattern
 from ..errors import ConfigError
+from ..rope_config import RopeConfig
 from .data_sections import (
     TAGS,
     Count,

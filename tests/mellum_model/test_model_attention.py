@@ -6,8 +6,8 @@ import pytest
 import torch
 from small_models import CONFIGS, TINY, build, tokens
 
+from mellum_model import RopeConfig
 from mellum_model.attention import attend
-from mellum_model.config import RopeConfig
 from mellum_model.cpu import NormRotate, RmsNorm
 from mellum_model.model import LossWeights
 from mellum_model.moe import choose, grouped_experts, run_experts

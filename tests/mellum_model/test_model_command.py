@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +13,9 @@ import pytest
 from small_models import CONFIGS, build
 
 from mellum_eval.cli import main
+from mellum_eval.cli.native import open_native
+from mellum_eval.errors import UserError
+from mellum_eval.spec import BackendOptions
 from mellum_model import generate
 from mellum_model.chat import SPECIAL_TOKENS
 from mellum_model.tokenizer import Tokenizer
@@ -71,6 +77,58 @@ def test_bad_input_is_one_line(checkpoint: Path, tmp_path: Path, capsys: pytest.
         assert run(*arguments) == 2
         error = capsys.readouterr().err
         assert message in error and error.count("\n") == 1
+
+
+def test_what_is_no_checkpoint_is_called_so(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each in one line that names the file, by `info`, `generate` and a run's backend alike."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text").write_text("hello")
+    shutil.copytree(checkpoint, tmp_path / "untold")
+    (tmp_path / "untold" / "tokenizer.json").unlink()
+    shutil.copytree(checkpoint, tmp_path / "ends")
+    (tmp_path / "ends" / "generation_config.json").write_text('{"eos_token_id": "x"}')
+    shutil.copytree(checkpoint, tmp_path / "listed")
+    (tmp_path / "listed" / "tokenizer_config.json").write_text("[]")
+    for name, message in (
+        ("gone", "gone: no such file"),
+        ("empty", "empty/config.json: no such file"),
+        ("text", "text: not JSON"),
+        ("untold", "untold/tokenizer.json: no such file; the checkpoint has no tokenizer"),
+        ("listed", "listed/tokenizer_config.json: expected a JSON object"),
+        ("ends", "ends/generation_config.json: eos_token_id: 'x' is no token id"),
+    ):
+        path = str(tmp_path / name)
+        if name != "ends":  # which only runs read
+            assert run("generate", path, "-p", "x") == 2
+            error = capsys.readouterr().err
+            assert message in error and error.count("\n") == 1
+        with pytest.raises(UserError, match=re.escape(message)) as caught:
+            asyncio.run(open_native(path, BackendOptions()))
+        assert "\n" not in str(caught.value)
+
+
+def test_info_holds_the_weights_headers_against_the_configuration(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = json.loads((checkpoint / "config.json").read_text())
+    for change, message in (
+        ({"hidden_size": 64}, "has shape [283, 32], config.json asks for [283, 64]"),
+        ({"num_local_experts": 4}, "keys do not fit config.json; unexpected: model.layers.0.mlp.experts.4.down_proj"),
+        ({"tie_word_embeddings": True}, "lm_head.weight is not model.embed_tokens.weight, though config.json has tie"),
+    ):
+        (checkpoint / "config.json").write_text(json.dumps({**config, **change}))
+        assert run("info", str(checkpoint)) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+    (checkpoint / "model.safetensors").unlink()  # a configuration alone may be asked about
+    assert run("info", str(checkpoint)) == 0
+    config["rope_parameters"]["sliding_attention"]["rope_theta"] = 10_000
+    (checkpoint / "config.json").write_text(json.dumps(config))
+    assert run("info", str(checkpoint)) == 0
+    warned = capsys.readouterr().err
+    assert warned.startswith("mellum-eval: warning: ") and warned.count("\n") == 1
 
 
 def test_nano_names_the_bundled_model_here_as_in_run(capsys: pytest.CaptureFixture[str]) -> None:

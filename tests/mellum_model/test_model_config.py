@@ -60,6 +60,16 @@ def test_both_spellings_and_their_contradiction() -> None:
         ({"hidden_size": "32"}, "hidden_size: expected a whole number"),
         ({"use_sliding_window": False}, "use_sliding_window false contradicts"),
         ({"num_nextn_predict_layers": 2}, "one MTP layer or none"),
+        ({"num_local_experts": [8]}, r"num_experts: expected a whole number above 0, got \[8\]"),
+        ({"layer_types": 4}, "layer_types: expected a list of names, one a layer, got 4"),
+        ({"layer_types": "full_attention"}, "layer_types: expected a list of names"),
+        ({"mlp_layer_types": 5}, "mlp_layer_types: expected a list of names"),
+        ({"mtp_layer_types": 3}, "mtp_layer_types: expected a list of names"),
+        ({"rms_norm_eps": "x"}, "rms_norm_eps: expected a number, 0 or more, got 'x'"),
+        ({"rms_norm_eps": -1}, "rms_norm_eps: expected a number"),
+        ({"norm_topk_prob": "yes"}, "norm_topk_prob: expected true or false, got 'yes'"),
+        ({"eos_token_id": "x"}, "eos_token_id: 'x' is no id of a vocabulary of"),
+        ({"eos_token_id": [0, 10**6]}, "eos_token_id: 1000000 is no id of a vocabulary of"),
     ],
 )
 def test_traps_are_refused_in_one_line(change: dict[str, Any], message: str) -> None:
@@ -68,10 +78,41 @@ def test_traps_are_refused_in_one_line(change: dict[str, Any], message: str) -> 
     assert str(caught.value).startswith("here/config.json: ") and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rope_theta": None}, "rope_theta is missing"),
+        ({"rope_theta": "big"}, "rope_theta: expected a number, got 'big'"),
+        ({"rope_theta": float("nan")}, "rope_theta: expected a number, got nan"),
+        ({"rope_theta": -5}, "rope_theta: -5 is no base of wavelengths"),
+        ({"rope_theta": 1.0}, "rope_theta: 1 is no base of wavelengths"),
+        ({"factor": None}, "factor is missing; yarn needs it"),
+        ({"factor": "x"}, "factor: expected a number, got 'x'"),
+        ({"factor": 0}, "factor: 0 extends no context"),
+        ({"factor": 0.5}, "factor: 0.5 extends no context"),
+        ({"original_max_position_embeddings": -16}, "original_max_position_embeddings: -16 is no length"),
+        ({"beta_fast": 1, "beta_slow": 32}, "beta_slow 32 must be above 0 and below beta_fast 1"),
+        ({"attention_factor": -1}, "attention_factor: -1 must be above 0"),
+        ({"mscale": 1.0, "attention_factor": None}, "mscale is not known"),
+    ],
+)
+def test_rope_values_that_nobody_means_are_refused(change: dict[str, Any], message: str) -> None:
+    data = TINY.to_hub()
+    data["rope_parameters"]["full_attention"].update(change)
+    with pytest.raises(ConfigError, match=message) as caught:
+        MellumConfig.from_hub(data, "here/config.json")
+    assert str(caught.value).startswith("here/config.json: rope_parameters.full_attention.")
+    assert "\n" not in str(caught.value)
+
+
 def test_doubtful_settings_are_said_aloud() -> None:
     data = TINY.to_hub()
     data["rope_parameters"]["sliding_attention"]["rope_theta"] = 10_000
     with pytest.warns(UserWarning, match="theta 10,000 on sliding layers"):
+        MellumConfig.from_hub(data)
+    data = TINY.to_hub()
+    data["max_position_embeddings"] *= 2
+    with pytest.warns(UserWarning, match="makes 512, yet max_position_embeddings is 1,024"):
         MellumConfig.from_hub(data)
     with pytest.warns(UserWarning, match="keys without effect here: shared_expert_size"):
         MellumConfig.from_hub({**TINY.to_hub(), "shared_expert_size": 3})

@@ -63,6 +63,30 @@ def attend(q: Tensor, k: Tensor, v: Tensor, window: int | None, starts: Tensor |
     return _blocked(q, k, v, window, starts)
 
 
+def attend_after(past: tuple[Tensor, Tensor], q: Tensor, k: Tensor, v: Tensor, window: int | None) -> Tensor:
+    """Causal attention of a sequence's next tokens.
+
+    Args:
+        past: Keys and values [B, P, K, C] of the tokens before: all of them, or at least the last `window` - 1.
+        q: [B, T, H, C].
+        k: [B, T, K, C].
+        v: [B, T, K, C].
+        window: As in `attend`.
+
+    Returns:
+        [B, T, H, C].
+    """
+    before, length = past[0].shape[1], q.shape[1]
+    keys, values = torch.cat((past[0], k), 1), torch.cat((past[1], v), 1)
+    if window is not None:  # the past is short: queries in front of it, whose results are dropped, fill the blocks up
+        return attend(F.pad(q, (0, 0, 0, 0, before, 0)), keys, values, window)[:, before:]
+    seen = (
+        torch.arange(before + length, device=q.device)
+        <= torch.arange(before, before + length, device=q.device)[:, None]
+    )
+    return _sdpa(q, keys, values, seen)
+
+
 def _sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """Attention of whole sequences, [B, T, heads, C] each; causal where there is no mask."""
     q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
@@ -150,13 +174,20 @@ class Attention(nn.Module):
         self.q_norm = Norm(self.head_dim, eps=config.rms_norm_eps)
         self.k_norm = Norm(self.head_dim, eps=config.rms_norm_eps)
 
-    def forward(self, x: Tensor, layout: Layout, kept: list[tuple[Tensor, Tensor]] | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        layout: Layout,
+        kept: list[tuple[Tensor, Tensor]] | None = None,
+        past: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
         """Attend within the sequence.
 
         Args:
             x: [B, T, D].
             layout: Positions and mask of this layer's type.
             kept: Where given, the layer's keys and values, each [B, T, K, C], are appended: a cache is filled of them.
+            past: Keys and values [B, P, K, C] of the tokens before, as far back as any of these sees.
 
         Returns:
             [B, T, D].
@@ -168,7 +199,10 @@ class Attention(nn.Module):
         k = self._turned(k, self.k_norm, layout)
         if kept is not None:
             kept.append((k, v))
-        out = attend(q, k, v, layout.window, layout.starts)
+        if past is None:
+            out = attend(q, k, v, layout.window, layout.starts)
+        else:
+            out = attend_after(past, q, k, v, layout.window)
         result: Tensor = self.o_proj(out.reshape(batch, length, -1))
         return result
 

@@ -108,6 +108,23 @@ class KVCache:
                     else:
                         store[row, :, torch.arange(begin, length, device=last.device) % slots] = last
 
+    def extend(self, row: int, begin: int, layer: int, keys: Tensor, values: Tensor) -> None:
+        """Store a row's tokens from position `begin` on: keys and values [T, K, C] of one layer."""
+        slots, length = self.slots(layer), keys.shape[0]
+        first = max(0, length - slots)
+        places = torch.arange(begin + first, begin + length, device=keys.device) % slots
+        self.keys[layer][row, :, places] = keys[first:].transpose(0, 1)
+        self.values[layer][row, :, places] = values[first:].transpose(0, 1)
+
+    def past(self, row: int, end: int, layer: int) -> tuple[Tensor, Tensor]:
+        """Keys and values [1, P, K, C] before position `end`, as many as the token there sees."""
+        window = self.windows[layer]
+        begin = 0 if window is None else max(0, end - window + 1)
+        places = torch.arange(begin, end, device=self.device) % self.slots(layer)
+        found = (store[layer][row].index_select(1, places).transpose(0, 1)[None] for store in (self.keys, self.values))
+        keys, values = found
+        return keys, values
+
     def move(self, source: int, target: int, length: int) -> None:
         """Copy one row's `length` tokens over another row."""
         for store in (self.keys, self.values):

@@ -11,7 +11,8 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from ctypes import Structure, c_double, c_int64, c_void_p
-from typing import cast
+from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
@@ -25,12 +26,6 @@ from .decode_layer import packs
 from .layer import DecoderLayer
 from .model import Mellum
 from .moe import SparseMlp
-
-
-def decoder_for(model: Mellum, cache: KVCache) -> Decoder | CompiledDecoder:
-    """The fastest decoder that there is for this model on this machine."""
-    library = kernels.library() if packs(model) else None
-    return Decoder(model, cache) if library is None else CompiledDecoder(model, cache, library)
 
 
 class _Shape(Structure):
@@ -57,9 +52,14 @@ class _Layer(Structure):
     ]
 
 
+class _Head(Structure):
+    _fields_ = [(name, c_void_p) for name in ("token_norm", "state_norm", "fc", "norm")]
+
+
 class _Scratch(Structure):
     _fields_ = [
-        (name, c_void_p) for name in ("x", "h", "qkv", "attended", "act", "weights", "chosen", "order", "begins")
+        (name, c_void_p)
+        for name in ("x", "h", "qkv", "attended", "act", "weights", "pairs", "chosen", "order", "begins")
     ]
 
 
@@ -71,37 +71,34 @@ def _panels(weight: Tensor, width: int) -> Tensor:
     return padded.reshape(*outer, -1, width, inputs).transpose(-1, -2).contiguous()
 
 
-class CompiledDecoder:
-    """Steps of a model over its cache. Weights must not change while it lives: they are copied."""
+class _Weights:
+    """A model's weights in panels, and what tells whether they are still the model's."""
 
-    def __init__(self, model: Mellum, cache: KVCache, library: ctypes.CDLL) -> None:
-        self.model, self.cache, self.config = model, cache, model.config
-        self._library = library
-        self._width: int = library.panel_width()
-        config = model.config
-        self._shape = _Shape(
-            hidden=config.hidden_size,
-            heads=config.num_attention_heads,
-            kv_heads=config.num_key_value_heads,
-            head_dim=config.head_dim,
-            top_k=config.num_experts_per_tok,
-            normalise=config.norm_topk_prob,
-            eps=config.rms_norm_eps,
-        )
+    def __init__(self, model: Mellum, panel: int) -> None:
+        self._panel = panel
         self._kept: list[Tensor] = []  # what the kernels point to
-        self._kinds = list(config.attention_layers)
+        # Kept alive, so that no other tensor can come to lie where one of them lay.
+        self._copied = [parameter.detach() for parameter in model.parameters()]
+        self._stamps = _stamps(model)
         modules = [cast(DecoderLayer, layer) for layer in model.layers]
+        self.head: _Head | None = None
         if model.mtp is not None:
-            modules.append(cast(DecoderLayer, model.mtp.layers[0]))
-            self._fc = _panels(model.mtp.fc.weight, self._width)
-            self._mtp_norm = model.mtp.norm.weight.detach().contiguous()
-        self._trunk = len(model.layers)
-        self._layers = (_Layer * len(modules))(*(self._layer(module) for module in modules))
-        self._norm = model.norm.weight.detach().contiguous()
-        self._head = _panels((model.embed_tokens if model.lm_head is None else model.lm_head).weight, self._width)
-        self._tables: dict[tuple[LayerType, int], tuple[Tensor, Tensor]] = {}
-        self._bound: Tensor | None = None
-        self._room = 0
+            mtp = model.mtp
+            modules.append(cast(DecoderLayer, mtp.layers[0]))
+            self.head = _Head(
+                token_norm=self._keep(mtp.pre_fc_norm_embedding.weight),
+                state_norm=self._keep(mtp.pre_fc_norm_hidden.weight),
+                fc=self._keep(_panels(mtp.fc.weight, panel)),
+                norm=self._keep(mtp.norm.weight),
+            )
+        self.layers = (_Layer * len(modules))(*(self._layer(module) for module in modules))
+        self.norm = self._keep(model.norm.weight)
+        self.embedding = self._keep(model.embed_tokens.weight)
+        self.out = self._keep(_panels((model.embed_tokens if model.lm_head is None else model.lm_head).weight, panel))
+
+    def are_of(self, model: Mellum) -> bool:
+        """Whether no weight of the model has been replaced or written to since."""
+        return self._stamps is not None and self._stamps == _stamps(model)
 
     @torch.no_grad()
     def _layer(self, module: DecoderLayer) -> _Layer:
@@ -112,16 +109,16 @@ class CompiledDecoder:
         halves = gate_up.view(gate_up.shape[0], 2, -1, gate_up.shape[2])
         weights: dict[str, Tensor | None] = {
             "input_norm": module.input_layernorm.weight,
-            "qkv": _panels(attention.qkv_proj.weight, self._width),
+            "qkv": _panels(attention.qkv_proj.weight, self._panel),
             "qkv_bias": attention.qkv_proj.bias,
             "q_norm": attention.q_norm.weight,
             "k_norm": attention.k_norm.weight,
-            "out": _panels(attention.o_proj.weight, self._width),
+            "out": _panels(attention.o_proj.weight, self._panel),
             "out_bias": attention.o_proj.bias,
             "post_norm": module.post_attention_layernorm.weight,
             "router": mlp.gate.weight if isinstance(mlp, SparseMlp) else None,
-            "gate_up": _panels(halves, self._width),
-            "down": _panels(down, self._width),
+            "gate_up": _panels(halves, self._panel),
+            "down": _panels(down, self._panel),
         }
         pointers = {name: self._keep(weight) for name, weight in weights.items()}
         return _Layer(experts=down.shape[0], width=down.shape[2], **pointers)
@@ -131,6 +128,54 @@ class CompiledDecoder:
             return None
         self._kept.append(weight.detach().contiguous())
         return self._kept[-1].data_ptr()
+
+
+_WEIGHTS_OF: WeakKeyDictionary[Mellum, _Weights] = WeakKeyDictionary()
+
+
+def _stamps(model: Mellum) -> list[tuple[int, int]] | None:
+    """Where each weight lies and how often it was written to; None where torch does not count that."""
+    parameters = list(model.parameters())
+    if any(parameter.is_inference() for parameter in parameters):
+        return None
+    return [(parameter.data_ptr(), parameter._version) for parameter in parameters]
+
+
+def decoder_for(model: Mellum, cache: KVCache) -> Decoder | CompiledDecoder:
+    """The fastest decoder that there is for this model on this machine."""
+    library = kernels.library() if packs(model) else None
+    if library is None:
+        _WEIGHTS_OF.pop(model, None)
+        return Decoder(model, cache)
+    # Putting the weights in panels takes as long as some dozen steps, and there is an engine for each call of generate.
+    weights = _WEIGHTS_OF.get(model)
+    if weights is None or not weights.are_of(model):
+        _WEIGHTS_OF[model] = weights = _Weights(model, library.panel_width())
+    return CompiledDecoder(model, cache, library, weights)
+
+
+class CompiledDecoder:
+    """Steps of a model over its cache. Weights must not change while it lives: they are copied."""
+
+    def __init__(self, model: Mellum, cache: KVCache, library: ctypes.CDLL, weights: _Weights) -> None:
+        self.model, self.cache, self.config = model, cache, model.config
+        self._library, self._weights = library, weights
+        config = model.config
+        self._shape = _Shape(
+            hidden=config.hidden_size,
+            heads=config.num_attention_heads,
+            kv_heads=config.num_key_value_heads,
+            head_dim=config.head_dim,
+            top_k=config.num_experts_per_tok,
+            normalise=config.norm_topk_prob,
+            eps=config.rms_norm_eps,
+        )
+        self._kinds = list(config.attention_layers)
+        self._trunk = len(model.layers)
+        self._layers = type(weights.layers).from_buffer_copy(weights.layers)  # each decoder has a cache of its own
+        self._tables: dict[tuple[LayerType, int], tuple[Tensor, Tensor]] = {}
+        self._bound: Tensor | None = None
+        self._room = 0
 
     def _bind(self) -> None:
         """Point the layers at the cache and at rotary tables for all of it."""
@@ -163,6 +208,7 @@ class CompiledDecoder:
                 "attended": inner,
                 "act": each * width,
                 "weights": each,
+                "pairs": 2 * config.hidden_size,
             }
             self._buffers = {name: torch.empty(tokens, size) for name, size in floats.items()}
             self._buffers |= {name: torch.empty(tokens, each, dtype=torch.int64) for name in ("chosen", "order")}
@@ -171,65 +217,80 @@ class CompiledDecoder:
         self._shape.threads = torch.get_num_threads()
         return self._pointers
 
-    def _run(self, first: int, count: int, norm: Tensor, positions: Sequence[int], length: int) -> Tensor:
+    def _prepared(self, tokens: Tensor, positions: Sequence[int]) -> tuple[Any, ...]:
+        """What both kinds of steps end with: rows, length, positions, buffers and where the result goes."""
+        rows, length = tokens.shape
+        pointers = self._scratch(rows * length)
         if self._bound is not self.cache.keys[0]:
             self._bind()
-        rows = len(positions)
-        out = torch.empty(rows, length, self.config.hidden_size)
-        self._library.run_layers(
-            ctypes.byref(self._shape),
-            ctypes.byref(self._layers[first]),
-            c_int64(count),
-            c_void_p(norm.data_ptr()),
-            c_int64(rows),
-            c_int64(length),
-            (c_int64 * rows)(*positions),
-            ctypes.byref(self._pointers),
-            c_void_p(out.data_ptr()),
-        )
-        return out
-
-    def _product(self, matrix: Tensor, x: Tensor, outputs: int, out: Tensor) -> Tensor:
-        """`out` [N, O] = x [N, I] · matrix."""
-        self._shape.threads = torch.get_num_threads()
-        self._library.product(
-            ctypes.byref(self._shape),
-            c_int64(x.shape[0]),
-            c_void_p(matrix.data_ptr()),
-            c_int64(x.shape[1]),
-            c_int64(outputs),
-            c_void_p(x.data_ptr()),
-            c_void_p(out.data_ptr()),
-        )
-        return out
+        places = (c_int64 * rows)(*positions)
+        return c_int64(rows), c_int64(length), places, ctypes.byref(pointers)
 
     @torch.inference_mode()
     def step(self, tokens: Tensor, positions: list[int]) -> Tensor:
         """As `Decoder.step`."""
-        rows, length = tokens.shape
-        self._scratch(rows * length)
-        x = self._buffers["x"][: rows * length]
-        torch.index_select(self.model.embed_tokens.weight, 0, tokens.reshape(-1), out=x)
-        return self._run(0, self._trunk, self._norm, positions, length)
+        tokens = tokens.contiguous()
+        rest = self._prepared(tokens, positions)
+        out = torch.empty(*tokens.shape, self.config.hidden_size)
+        self._library.run_trunk(
+            ctypes.byref(self._shape),
+            self._layers,
+            c_int64(self._trunk),
+            c_void_p(self._weights.norm),
+            c_void_p(self._weights.embedding),
+            c_void_p(tokens.data_ptr()),
+            *rest,
+            c_void_p(out.data_ptr()),
+        )
+        return out
 
     @torch.inference_mode()
     def mtp_step(self, tokens: Tensor, hidden: Tensor, positions: list[int]) -> Tensor:
         """As `Decoder.mtp_step`."""
-        head = self.model.mtp
-        if head is None:
+        if self._weights.head is None:
             raise ValueError("this model has no MTP head")
-        rows, length = tokens.shape
-        self._scratch(rows * length)
-        embedded = F.embedding(tokens.reshape(-1), self.model.embed_tokens.weight)
-        states = hidden.reshape(rows * length, -1)
-        both = torch.cat((head.pre_fc_norm_embedding(embedded), head.pre_fc_norm_hidden(states)), -1)
-        self._product(self._fc, both, self.config.hidden_size, self._buffers["x"])
-        return self._run(self._trunk, 1, self._mtp_norm, positions, length)
+        tokens, hidden = tokens.contiguous(), hidden.contiguous()
+        rest = self._prepared(tokens, positions)
+        out = torch.empty(*tokens.shape, self.config.hidden_size)
+        self._library.run_head(
+            ctypes.byref(self._shape),
+            ctypes.byref(self._weights.head),
+            ctypes.byref(self._layers[self._trunk]),
+            c_void_p(self._weights.embedding),
+            c_void_p(tokens.data_ptr()),
+            c_void_p(hidden.data_ptr()),
+            *rest,
+            c_void_p(out.data_ptr()),
+        )
+        return out
 
     @torch.inference_mode()
     def logits(self, hidden: Tensor) -> Tensor:
         """As `Decoder.logits`."""
-        states = hidden.flatten(0, -2).contiguous()
-        vocabulary = self.config.vocab_size
-        out = self._product(self._head, states, vocabulary, torch.empty(states.shape[0], vocabulary))
-        return out.view(*hidden.shape[:-1], vocabulary)
+        out = torch.empty(*hidden.shape[:-1], self.config.vocab_size)
+        hidden = hidden.contiguous()
+        self._library.product(*self._product(hidden, out))
+        return out
+
+    @torch.inference_mode()
+    def best(self, hidden: Tensor) -> list[list[int]]:
+        """As `Decoder.best`."""
+        rows, length, _ = hidden.shape
+        out = torch.empty(rows * length, self.config.vocab_size)
+        found = (c_int64 * (rows * length))()
+        hidden = hidden.contiguous()
+        self._library.best(*self._product(hidden, out), found)
+        return [found[begin : begin + length] for begin in range(0, rows * length, length)]
+
+    def _product(self, hidden: Tensor, out: Tensor) -> tuple[Any, ...]:
+        """Arguments of a product with the output matrix. The caller holds both tensors."""
+        self._shape.threads = torch.get_num_threads()
+        return (
+            ctypes.byref(self._shape),
+            c_int64(hidden.numel() // hidden.shape[-1]),
+            c_void_p(self._weights.out),
+            c_int64(hidden.shape[-1]),
+            c_int64(self.config.vocab_size),
+            c_void_p(hidden.data_ptr()),
+            c_void_p(out.data_ptr()),
+        )

@@ -253,3 +253,9 @@ class Decoder:
         if self.out is None:
             return self.model.head(hidden)
         return self.out(hidden.flatten(0, -2)).view(*hidden.shape[:-1], -1)
+
+    @torch.inference_mode()
+    def best(self, hidden: Tensor) -> list[list[int]]:
+        """The most probable token after each state [B, T, D]: T a row."""
+        found: list[list[int]] = self.logits(hidden).argmax(-1).tolist()
+        return found

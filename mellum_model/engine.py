@@ -19,6 +19,7 @@ from .compiled import decoder_for
 from .config import MellumConfig
 from .errors import ModelError, PromptError
 from .model import Mellum
+from .prefill import CHUNK, prefill
 from .requests import Delta, Generated, Row, TextCodec, ThinkTags, think_tags
 from .sampling import Sampling, distribution, draw, greedy_outcome, sampled_outcome
 from .text import TextStream
@@ -46,7 +47,7 @@ class Engine:
             max_batch: Rows decoded together.
             speculative: Draft with the MTP head.
             draft_length: Tokens drafted a step; beyond the first the head reads its own output.
-            prefill_tokens: Prompt tokens computed together, padding included.
+            prefill_tokens: Prompt tokens computed together, padding included; a longer prompt goes in chunks.
             think: Ids of `<think>` and `</think>`; asked of the tokenizer where not given.
 
         Raises:
@@ -68,6 +69,8 @@ class Engine:
         self.decoder = decoder_for(model, self.cache)
         self.waiting: deque[Row] = deque()
         self.rows: list[Row] = []
+        self._verified: tuple[list[Row], Tensor] | None = None
+        """Rows of the last verification and their states [B, k + 1, D]."""
         self._submitted = 0
         self._deltas: list[Delta] = []
 
@@ -176,9 +179,31 @@ class Engine:
     def _prefill(self, group: list[Row]) -> None:
         """Run whole prompts, fill the cache, choose each one's first token."""
         lengths = [len(row.prompt) for row in group]
+        self._reserve(len(self.rows) + len(group), max(lengths))
+        if max(lengths) > self.prefill_tokens:  # then it is alone
+            (row,) = group
+            last = prefill(
+                self.model,
+                self.cache,
+                len(self.rows),
+                row.prompt,
+                draft=self.drafts > 0,
+                chunk=min(CHUNK, self.prefill_tokens),
+            )[None]
+        else:
+            last = self._whole(group, lengths)
+        logits = self.model.head(last)
+        chosen = self._choose(logits, group)
+        self.rows.extend(group)
+        for index, row in enumerate(group):
+            row.position = len(row.prompt)
+            row.states = last[index : index + 1]
+            self._commit(row, [chosen[index]], logits[index : index + 1])
+
+    def _whole(self, group: list[Row], lengths: list[int]) -> Tensor:
+        """Prompts in one piece: the state [B, D] of each one's last token."""
         longest = max(lengths)
         places = list(range(len(self.rows), len(self.rows) + len(group)))
-        self._reserve(len(self.rows) + len(group), longest)
         ids = torch.tensor([row.prompt + [0] * (longest - len(row.prompt)) for row in group], device=self.model.device)
         kept: list[tuple[Tensor, Tensor]] = []
         hidden = self.model.trunk(ids, kept=kept).hidden
@@ -187,14 +212,7 @@ class Engine:
             kept = []
             self.model.mtp_hidden(ids, hidden, kept=kept)
             self.cache.fill(places, [length - 1 for length in lengths], kept, first_layer=self.config.num_hidden_layers)
-        last = hidden[torch.arange(len(group)), [length - 1 for length in lengths]]
-        logits = self.model.head(last)
-        chosen = self._choose(logits, group)
-        self.rows.extend(group)
-        for index, row in enumerate(group):
-            row.position = len(row.prompt)
-            row.states = last[index : index + 1]
-            self._commit(row, [chosen[index]], logits[index : index + 1])
+        return hidden[torch.arange(len(group)), [length - 1 for length in lengths]]
 
     def _reserve(self, rows: int, tokens: int) -> None:
         if rows > self.cache.rows:
@@ -216,40 +234,51 @@ class Engine:
         positions = [row.position for row in self.rows]
         self._reserve(len(self.rows), max(positions) + 1)
         tokens = torch.tensor([[row.pending] for row in self.rows], device=self.model.device)
-        logits = self.decoder.logits(self.decoder.step(tokens, positions)[:, 0])
-        chosen = self._choose(logits, self.rows)
-        for index, row in enumerate(self.rows):
+        hidden = self.decoder.step(tokens, positions)
+        if self._only_best():
+            for row, chosen in zip(self.rows, self.decoder.best(hidden), strict=True):
+                row.position += 1
+                self._commit(row, chosen, None)
+            return
+        logits = self.decoder.logits(hidden[:, 0])
+        for index, (row, token) in enumerate(zip(self.rows, self._choose(logits, self.rows), strict=True)):
             row.position += 1
-            self._commit(row, [chosen[index]], logits[index : index + 1])
+            self._commit(row, [token], logits[index : index + 1])
+
+    def _only_best(self) -> bool:
+        """Whether all that is asked of the rows' logits is which one is largest."""
+        return all(row.sampling.greedy and row.out.logprobs is None for row in self.rows)
 
     def _speculate(self) -> None:
         """Draft, verify all drafts in one step, keep the accepted ones and the token after them."""
         rows = self.rows
-        drafts, draft_probabilities = self._draft()
+        only_best = self._only_best()
+        proposed, draft_probabilities = self._draft()
         positions = [row.position for row in rows]
         self._reserve(len(rows), max(positions) + 1 + self.drafts)
-        pending = torch.tensor([[row.pending] for row in rows], device=self.model.device)
-        hidden = self.decoder.step(torch.cat((pending, drafts), 1), positions)  # [B, k + 1, D]
-        logits = self.decoder.logits(hidden)
-        proposed: list[list[int]] = drafts.tolist()
+        tokens = [[row.pending, *drafted] for row, drafted in zip(rows, proposed, strict=True)]
+        hidden = self.decoder.step(torch.tensor(tokens, device=self.model.device), positions)  # [B, k + 1, D]
+        logits = None if only_best else self.decoder.logits(hidden)
         if draft_probabilities is None:
-            best: list[list[int]] = logits.argmax(-1).tolist()
-            outcomes = [greedy_outcome(drafted, wanted) for drafted, wanted in zip(proposed, best, strict=True)]
+            wanted: list[list[int]] = self.decoder.best(hidden) if logits is None else logits.argmax(-1).tolist()
+            outcomes = [greedy_outcome(drafted, best) for drafted, best in zip(proposed, wanted, strict=True)]
         else:
+            assert logits is not None  # drawn from: not only the best are asked for
             flat = [row.sampling for row in rows for _ in range(self.drafts + 1)]
             target = distribution(logits.flatten(0, 1), flat).view(logits.shape)
             outcomes = [
                 sampled_outcome(row.rng, proposed[index], target[index], draft_probabilities[index])
                 for index, row in enumerate(rows)
             ]
+        self._verified = (list(rows), hidden)
         for index, row in enumerate(rows):
             row.out.drafted += self.drafts
             row.out.accepted += len(outcomes[index]) - 1
             row.states = hidden[index]
-            row.position += self._commit(row, outcomes[index], logits[index])
+            row.position += self._commit(row, outcomes[index], None if logits is None else logits[index])
 
-    def _draft(self) -> tuple[Tensor, Tensor | None]:
-        """Tokens [B, k] of the MTP head, and what they were drawn from, [B, k, V] (None if every row is greedy)."""
+    def _draft(self) -> tuple[list[list[int]], Tensor | None]:
+        """What the MTP head proposes, k tokens a row, and what they were drawn from, [B, k, V] (None if greedy)."""
         rows, device = self.rows, self.model.device
         greedy = all(row.sampling.greedy for row in rows)
         settings = [row.sampling for row in rows]
@@ -258,31 +287,40 @@ class Engine:
         starts = [row.position - count for row, count in zip(rows, pairs, strict=True)]
         self._reserve(len(rows), max(starts) + width + self.drafts)
         tokens = torch.tensor([row.follow + [0] * (width - len(row.follow)) for row in rows], device=device)
-        states = torch.stack([_padded(row.states, count, width) for row, count in zip(rows, pairs, strict=True)])
-        hidden = self.decoder.mtp_step(tokens, states, starts)
-        hidden = hidden[torch.arange(len(rows), device=device), torch.tensor(pairs, device=device) - 1]
-        found: list[Tensor] = []
+        hidden = self.decoder.mtp_step(tokens, self._states(pairs, width), starts)
+        if width > 1:
+            last = [index * width + count - 1 for index, count in enumerate(pairs)]
+            hidden = hidden.flatten(0, 1).index_select(0, torch.tensor(last, device=device))[:, None]  # [B, 1, D]
+        found: list[list[int]] = [[] for _ in rows]
         drawn_from: list[Tensor] = []
         for ahead in range(self.drafts):
             if ahead:
                 at = [row.position + ahead - 1 for row in rows]
-                hidden = self.decoder.mtp_step(found[-1][:, None], hidden[:, None], at)[:, 0]
-            logits = self.decoder.logits(hidden)
+                tokens = torch.tensor([drafted[-1:] for drafted in found], device=device)
+                hidden = self.decoder.mtp_step(tokens, hidden, at)
             if greedy:
-                found.append(logits.argmax(-1))
+                best = self.decoder.best(hidden)
             else:
-                probabilities = distribution(logits, settings)
+                probabilities = distribution(self.decoder.logits(hidden[:, 0]), settings)
                 drawn_from.append(probabilities)
-                found.append(draw(probabilities, [row.rng.random() for row in rows]))
-        return torch.stack(found, 1), None if greedy else torch.stack(drawn_from, 1)
+                best = draw(probabilities, [row.rng.random() for row in rows])[:, None].tolist()
+            for drafted, token in zip(found, best, strict=True):
+                drafted += token
+        return found, None if greedy else torch.stack(drawn_from, 1)
 
-    def _commit(self, row: Row, tokens: list[int], logits: Tensor) -> int:
+    def _states(self, pairs: list[int], width: int) -> Tensor:
+        """The states that the MTP head has not read yet, [B, width, D]; what is beyond a row's own is never used."""
+        if self._verified is not None and self._verified[0] == self.rows:  # the usual case: nobody came or went
+            return self._verified[1][:, :width]
+        return torch.stack([_padded(row.states, count, width) for row, count in zip(self.rows, pairs, strict=True)])
+
+    def _commit(self, row: Row, tokens: list[int], logits: Tensor | None) -> int:
         """Append chosen tokens, until one of them ends the row or the thinking budget puts another in its place.
 
         Args:
             row: The row.
             tokens: Chosen in this order.
-            logits: [m, V], m ≥ len(tokens): what each was chosen from.
+            logits: [m, V], m ≥ len(tokens): what each was chosen from; None where no log-probabilities are asked for.
 
         Returns:
             How many were kept.
@@ -294,7 +332,7 @@ class Engine:
             token = token if forced is None else forced
             kept.append(token)
             out.tokens.append(token)
-            if out.logprobs is not None:
+            if out.logprobs is not None and logits is not None:
                 self._log(row, token, logits[len(kept) - 1])
             if self.think is not None:
                 row.thought += row.thinking

@@ -21,7 +21,11 @@ class DecoderLayer(nn.Module):
         self.mlp: SparseMlp | DenseMlp = SparseMlp(config) if mlp_type == "sparse" else DenseMlp(config)
 
     def forward(
-        self, x: Tensor, layout: Layout, kept: list[tuple[Tensor, Tensor]] | None = None
+        self,
+        x: Tensor,
+        layout: Layout,
+        kept: list[tuple[Tensor, Tensor]] | None = None,
+        past: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Run the layer.
 
@@ -29,10 +33,11 @@ class DecoderLayer(nn.Module):
             x: [B, T, D].
             layout: Positions and mask of this layer's type.
             kept: Takes the layer's keys and values where given.
+            past: As in `Attention`.
 
         Returns:
             [B, T, D], and the router's logits [B·T, E] (None in a dense layer).
         """
-        x = x + self.self_attn(self.input_layernorm(x), layout, kept)
+        x = x + self.self_attn(self.input_layernorm(x), layout, kept, past)
         fed, router_logits = self.mlp(self.post_attention_layernorm(x))
         return x + fed, router_logits

@@ -29,7 +29,12 @@ class MtpHead(nn.Module):
         self.norm = Norm(hidden, eps=config.rms_norm_eps)
 
     def forward(
-        self, embedded: Tensor, hidden: Tensor, layout: Layout, kept: list[tuple[Tensor, Tensor]] | None = None
+        self,
+        embedded: Tensor,
+        hidden: Tensor,
+        layout: Layout,
+        kept: list[tuple[Tensor, Tensor]] | None = None,
+        past: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Run the head.
 
@@ -38,10 +43,11 @@ class MtpHead(nn.Module):
             hidden: [B, T, D] the trunk's state at i, after its final norm.
             layout: Positions (of i + 1) and mask of the head's layer.
             kept: Takes the layer's keys and values where given.
+            past: As in `Attention`.
 
         Returns:
             [B, T, D] after the norm, ready for the output matrix, and the router's logits.
         """
         x = self.fc(torch.cat((self.pre_fc_norm_embedding(embedded), self.pre_fc_norm_hidden(hidden)), -1))
-        x, router_logits = self.layers[0](x, layout, kept)
+        x, router_logits = self.layers[0](x, layout, kept, past)
         return self.norm(x), router_logits

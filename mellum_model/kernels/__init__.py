@@ -1,7 +1,7 @@
 """Kernels in C for CPU, compiled on first use where a C compiler is at hand, and done without where none is.
 
 Plain C behind `ctypes`: no header of torch's, so a compilation takes about two seconds and its result works with any
-torch. It is kept in the user's cache, under a name made of the source, the compiler and the processor.
+torch. It is kept in the user's cache, under a name made of the sources, the compiler and the processor.
 `MELLUM_KERNELS=off` turns them off.
 """
 
@@ -19,6 +19,7 @@ import tempfile
 from pathlib import Path
 
 _SOURCE = Path(__file__).parent / "decode.c"
+_INCLUDED = tuple(_SOURCE.with_name(name) for name in ("vectors.h", "attention.h"))
 # No -ffast-math: linking with it changes how the whole process rounds.
 _FLAGS = ("-std=gnu11", "-O3", "-march=native", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
 
@@ -67,7 +68,8 @@ def library() -> ctypes.CDLL | None:
     if compiler is None:
         log.info("no C compiler (cc, gcc): decoding on CPU goes through torch alone, which is slower")
         return None
-    key = "\n".join((_SOURCE.read_text("utf-8"), compiler, _processor(), *_FLAGS))
+    sources = (file.read_text("utf-8") for file in (_SOURCE, *_INCLUDED))
+    key = "\n".join((*sources, compiler, _processor(), *_FLAGS))
     target = _folder() / f"decode-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
     try:
         if not target.is_file():

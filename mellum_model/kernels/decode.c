@@ -7,21 +7,7 @@
  * Shapes: N = rows · length tokens, D hidden, H heads, K key-value heads, C head dimension, S slots of the cache,
  * E experts, X experts a token, F expert width. A matrix [O, I] is stored [O / PANEL, I, PANEL], padded with zeros.
  */
-#include <math.h>
-#include <stdint.h>
-#include <string.h>
-
-#if defined(__AVX512F__)
-enum { LANES = 16, MOST = 6 };
-#elif defined(__AVX__)
-enum { LANES = 8, MOST = 2 };
-#else
-enum { LANES = 4, MOST = 4 };
-#endif
-enum { WIDE = 4, PANEL = LANES * WIDE, TILE = 64 };
-
-typedef float vec __attribute__((vector_size(4 * LANES)));
-typedef float loose __attribute__((vector_size(4 * LANES), aligned(4), may_alias)); /* anywhere in memory */
+#include "vectors.h"
 
 /* Mirrored, field by field, in compiled.py. */
 typedef struct {
@@ -40,14 +26,20 @@ typedef struct {
 } Layer;
 
 typedef struct {
+    const float *token_norm, *state_norm, *fc, *norm; /* of the MTP head, beside its layer */
+} Head;
+
+typedef struct {
     float *x, *h, *qkv, *attended, *act, *weights; /* [N, D], [N, D], [N, (H + 2K)·C], [N, H·C], [N·X, F], [N, X] */
+    float *pairs;                                  /* [N, 2D] */
     int64_t *chosen, *order, *begins;              /* [N, X], [N·X] choices by expert, [E + 1] */
 } Scratch;
+
+#include "attention.h"
 
 int64_t panel_width(void) { return PANEL; }
 
 static inline int64_t panels(int64_t outputs) { return (outputs + PANEL - 1) / PANEL; }
-static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* One panel times a few rows, which is a constant wherever this is expanded: sums then stay in registers. */
 static inline __attribute__((always_inline)) void tile(
@@ -113,138 +105,11 @@ static void dense(int64_t n, const float *matrix, const float *bias, int64_t dep
     }
 }
 
-static inline float dot(const float *a, const float *b, int64_t size)
-{
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < size; i++)
-        sum += a[i] * b[i];
-    return sum;
-}
-
-/* e^x to an ulp or two, in a form that compilers make vectors of; 0 below the smallest normal number. */
-static inline float exponential(float x)
-{
-    float clipped = x < -87.3f ? -87.3f : x > 88.3f ? 88.3f : x;
-    float whole = rintf(clipped * 1.442695041f);
-    float rest = clipped - whole * 0.693359375f + whole * 2.12194440e-4f; /* ln 2 in two parts */
-    float series = 1 + rest + rest * rest * (0.5f + rest * (0.16666665459f + rest * (4.1665795894e-2f
-        + rest * (8.3334519073e-3f + rest * (1.3981999507e-3f + rest * 1.9875691500e-4f)))));
-    int32_t bits = ((int32_t)whole + 127) << 23;
-    float power;
-    memcpy(&power, &bits, sizeof power);
-    return x < -87.3f ? 0 : series * power;
-}
-
-static void rms_norm(const float *x, const float *weight, double eps, int64_t size, float *y)
-{
-    float scale = 1 / sqrtf(dot(x, x, size) / (float)size + (float)eps);
-    for (int64_t i = 0; i < size; i++)
-        y[i] = x[i] * scale * weight[i];
-}
-
 static void norms(const Shape *m, int64_t n, const float *x, const float *weight, float *y)
 {
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < n; i++)
         rms_norm(x + i * m->hidden, weight, m->eps, m->hidden, y + i * m->hidden);
-}
-
-/* A head's norm and rotation. */
-static void turn(const float *x, const float *weight, double eps, const float *cos, const float *sin, int64_t size,
-                 float scale, float *y)
-{
-    float u[size];
-    rms_norm(x, weight, eps, size, u);
-    int64_t half = size / 2;
-    for (int64_t i = 0; i < half; i++) {
-        y[i] = (u[i] * cos[i] + u[i + half] * sin[i]) * scale;
-        y[i + half] = (u[i + half] * cos[i + half] + u[i] * sin[i + half]) * scale;
-    }
-}
-
-/* sum [C] = sum · keep + Σ weights[i] · values[i] */
-static void gather(int64_t count, const float *weights, const float *values, int64_t size, float keep, float *sum)
-{
-    int64_t c = 0;
-    for (; c + PANEL <= size; c += PANEL) {
-        vec part[WIDE];
-        for (int b = 0; b < WIDE; b++)
-            part[b] = keep * *(loose *)(sum + c + b * LANES);
-        for (int64_t i = 0; i < count; i++)
-            for (int b = 0; b < WIDE; b++)
-                part[b] += weights[i] * *(const loose *)(values + i * size + c + b * LANES);
-        for (int b = 0; b < WIDE; b++)
-            *(loose *)(sum + c + b * LANES) = part[b];
-    }
-    for (; c < size; c++) {
-        float part = keep * sum[c];
-        for (int64_t i = 0; i < count; i++)
-            part += weights[i] * values[i * size + c];
-        sum[c] = part;
-    }
-}
-
-/* The query heads of one key-value head at one position: softmax in one pass over the keys, a tile at a time. */
-static void look(const Layer *l, int64_t group, int64_t size, const float *q, const float *keys, const float *values,
-                 int64_t position, float *out)
-{
-    float best[group], total[group], score[TILE];
-    for (int64_t g = 0; g < group; g++) {
-        best[g] = -INFINITY;
-        total[g] = 0;
-    }
-    memset(out, 0, sizeof(float) * (size_t)(group * size));
-    int64_t place = l->window && position >= l->window ? position - l->window + 1 : 0;
-    for (int64_t count; place <= position; place += count) {
-        int64_t slot = place % l->slots;
-        count = least(least(TILE, position + 1 - place), l->slots - slot);
-        for (int64_t g = 0; g < group; g++) {
-            float top = best[g], sum = 0;
-            for (int64_t i = 0; i < count; i++) {
-                score[i] = dot(q + g * size, keys + (slot + i) * size, size);
-                top = score[i] > top ? score[i] : top;
-            }
-#pragma omp simd reduction(+ : sum)
-            for (int64_t i = 0; i < count; i++) {
-                score[i] = exponential(score[i] - top);
-                sum += score[i];
-            }
-            float keep = exponential(best[g] - top);
-            total[g] = total[g] * keep + sum;
-            best[g] = top;
-            gather(count, score, values + slot * size, size, keep, out + g * size);
-        }
-    }
-    for (int64_t g = 0; g < group; g++)
-        for (int64_t c = 0; c < size; c++)
-            out[g * size + c] /= total[g];
-}
-
-/* Attention of all rows: the tokens' own keys and values are stored first. */
-static void attend(const Shape *m, const Layer *l, int64_t rows, int64_t length, const int64_t *positions,
-                   const float *qkv, float *out)
-{
-    const int64_t size = m->head_dim, group = m->heads / m->kv_heads, wide = (m->heads + 2 * m->kv_heads) * size;
-#pragma omp for schedule(dynamic, 1)
-    for (int64_t unit = 0; unit < rows * m->kv_heads; unit++) {
-        int64_t row = unit / m->kv_heads, head = unit % m->kv_heads;
-        float *keys = l->keys + unit * l->slots * size, *values = l->values + unit * l->slots * size;
-        for (int64_t t = 0; t < length; t++) {
-            const float *own = qkv + (row * length + t) * wide + (m->heads + head) * size;
-            int64_t place = positions[row] + t, slot = place % l->slots;
-            turn(own, l->k_norm, m->eps, l->cos + place * size, l->sin + place * size, size, 1, keys + slot * size);
-            memcpy(values + slot * size, own + m->kv_heads * size, sizeof(float) * (size_t)size);
-        }
-        for (int64_t t = 0; t < length; t++) {
-            int64_t token = row * length + t, place = positions[row] + t;
-            float q[group * size];
-            for (int64_t g = 0; g < group; g++)
-                turn(qkv + token * wide + (head * group + g) * size, l->q_norm, m->eps, l->cos + place * size,
-                     l->sin + place * size, size, 1 / sqrtf((float)size), q + g * size);
-            look(l, group, size, q, keys, values, place, out + (token * m->heads + head * group) * size);
-        }
-    }
 }
 
 /* The best experts of a token and their weights. */
@@ -353,20 +218,69 @@ void product(const Shape *m, int64_t n, const float *matrix, int64_t depth, int6
     dense(n, matrix, 0, depth, outputs, x, 0, y);
 }
 
-/* All layers, and the norm after them, on scratch->x; the result is in `out` [N, D]. */
-void run_layers(const Shape *m, const Layer *layers, int64_t count, const float *final_norm, int64_t rows,
-                int64_t length, const int64_t *positions, const Scratch *s, float *out)
+/* best[i] = where row i of x [N, I] · matrix is largest, the first of equals; y [N, O] holds the products. */
+void best(const Shape *m, int64_t n, const float *matrix, int64_t depth, int64_t outputs, const float *x, float *y,
+          int64_t *best)
 {
-    const int64_t n = rows * length, inner = m->heads * m->head_dim, wide = inner + 2 * m->kv_heads * m->head_dim;
 #pragma omp parallel num_threads((int)m->threads)
     {
-        for (const Layer *l = layers; l < layers + count; l++) {
-            norms(m, n, s->x, l->input_norm, s->h);
-            dense(n, l->qkv, l->qkv_bias, m->hidden, wide, s->h, 0, s->qkv);
-            attend(m, l, rows, length, positions, s->qkv, s->attended);
-            dense(n, l->out, l->out_bias, inner, m->hidden, s->attended, s->x, s->x);
-            feed(m, l, n, s);
+        dense(n, matrix, 0, depth, outputs, x, 0, y);
+#pragma omp for schedule(static)
+        for (int64_t i = 0; i < n; i++) {
+            const float *row = y + i * outputs;
+            float top = row[0];
+#pragma omp simd reduction(max : top)
+            for (int64_t o = 0; o < outputs; o++)
+                top = row[o] > top ? row[o] : top;
+            best[i] = 0;
+            while (row[best[i]] != top && best[i] < outputs - 1)
+                best[i]++;
         }
-        norms(m, n, s->x, final_norm, out);
+    }
+}
+
+/* `count` layers, and the norm after them, on scratch->x; the result is in `out` [N, D]. */
+static void layers_on(const Shape *m, const Layer *layers, int64_t count, const float *final_norm, int64_t rows,
+                      int64_t length, const int64_t *positions, const Scratch *s, float *out)
+{
+    const int64_t n = rows * length, inner = m->heads * m->head_dim, wide = inner + 2 * m->kv_heads * m->head_dim;
+    for (const Layer *l = layers; l < layers + count; l++) {
+        norms(m, n, s->x, l->input_norm, s->h);
+        dense(n, l->qkv, l->qkv_bias, m->hidden, wide, s->h, 0, s->qkv);
+        attend(m, l, rows, length, positions, s->qkv, s->attended);
+        dense(n, l->out, l->out_bias, inner, m->hidden, s->attended, s->x, s->x);
+        feed(m, l, n, s);
+    }
+    norms(m, n, s->x, final_norm, out);
+}
+
+/* The trunk on the next tokens [N] of each row. */
+void run_trunk(const Shape *m, const Layer *layers, int64_t count, const float *final_norm, const float *embedding,
+               const int64_t *tokens, int64_t rows, int64_t length, const int64_t *positions, const Scratch *s,
+               float *out)
+{
+#pragma omp parallel num_threads((int)m->threads)
+    {
+#pragma omp for schedule(static)
+        for (int64_t i = 0; i < rows * length; i++)
+            memcpy(s->x + i * m->hidden, embedding + tokens[i] * m->hidden, sizeof(float) * (size_t)m->hidden);
+        layers_on(m, layers, count, final_norm, rows, length, positions, s, out);
+    }
+}
+
+/* The MTP head on pairs of a token [N] and the state [N, D] before it. */
+void run_head(const Shape *m, const Head *h, const Layer *layer, const float *embedding, const int64_t *tokens,
+              const float *states, int64_t rows, int64_t length, const int64_t *positions, const Scratch *s, float *out)
+{
+    const int64_t hidden = m->hidden;
+#pragma omp parallel num_threads((int)m->threads)
+    {
+#pragma omp for schedule(static)
+        for (int64_t i = 0; i < rows * length; i++) {
+            rms_norm(embedding + tokens[i] * hidden, h->token_norm, m->eps, hidden, s->pairs + 2 * i * hidden);
+            rms_norm(states + i * hidden, h->state_norm, m->eps, hidden, s->pairs + (2 * i + 1) * hidden);
+        }
+        dense(rows * length, h->fc, 0, 2 * hidden, hidden, s->pairs, 0, s->x);
+        layers_on(m, layer, 1, h->norm, rows, length, positions, s, out);
     }
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from mellum_model.cache import KVCache, kv_bytes
 from mellum_model.compiled import CompiledDecoder, decoder_for
 from mellum_model.decode import Decoder
 from mellum_model.engine import Engine
-from mellum_model.requests import ThinkTags
+from mellum_model.requests import Generated, ThinkTags
 
 
 def uncached_greedy(model: Mellum, prompt: Sequence[int], count: int) -> list[int]:
@@ -354,6 +355,66 @@ def test_a_compiled_row_does_not_depend_on_its_company(monkeypatch: pytest.Monke
     together = last_logits(slice(0, 9))
     for row in (0, 4, 8):
         assert torch.equal(last_logits(slice(row, row + 1))[0], together[row])
+
+
+def test_a_compiled_token_does_not_depend_on_those_it_is_verified_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three tokens a step in a ring with room to spare give the bits that one a step gives: across the window and the
+    ring's seam, and over more than one tile of 64 positions."""
+    use_form("compiled", monkeypatch)
+    model = build(replace(CONFIGS["mtp"], sliding_window=70))
+    ids = tokens(model.config, 2, 240)
+
+    def all_logits(width: int, slack: int) -> torch.Tensor:
+        cache = KVCache(model.config, slack=slack, dtype=torch.float32)
+        cache.reserve(2, 256)
+        decoder = decoder_for(model, cache)
+        steps = [decoder.step(ids[:, place : place + width], [place] * 2) for place in range(0, 240, width)]
+        return decoder.logits(torch.cat(steps, 1))
+
+    assert torch.equal(all_logits(1, 0), all_logits(3, 4))
+
+
+@pytest.mark.parametrize("change", ["optimizer", "replaced", "written"])
+def test_weights_that_changed_between_calls_are_seen(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their copies are kept from one call to the next, and made anew once they are stale."""
+    use_form("compiled", monkeypatch)
+    model = build(CONFIGS["mtp"])
+    prompt = prompts_of(model.config, 6)[0]
+    first = generate(model, prompt, max_new_tokens=12)[0].tokens
+    cache = KVCache(model.config, dtype=torch.float32)
+    assert decoder_for(model, cache)._weights is decoder_for(model, cache)._weights  # type: ignore[union-attr]
+    if change == "optimizer":
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.3)
+        model.loss(torch.tensor([prompt]), torch.tensor([prompt])).total.backward()
+        optimizer.step()
+    elif change == "replaced":
+        down = model.layers[3].mlp.experts  # type: ignore[union-attr]
+        down.down_proj = torch.nn.Parameter(down.down_proj.detach() * -30)  # type: ignore[union-attr, operator]
+    else:
+        with torch.no_grad():
+            model.embed_tokens.weight.copy_(model.embed_tokens.weight.flip(0))
+    changed = generate(model, prompt, max_new_tokens=12)[0].tokens
+    assert changed == uncached_greedy(model, prompt, 12) != first
+
+
+@pytest.mark.parametrize("speculative", [False, True])
+@pytest.mark.parametrize("name", ["mtp", "mtp_full"])
+def test_long_prompts_in_chunks_are_short_prompts_whole(name: str, speculative: bool) -> None:
+    model = build(CONFIGS[name])
+    prompts = prompts_of(model.config, 45, 3, 14, 7, 30)
+
+    def run(prefill_tokens: int) -> list[Generated]:
+        engine = Engine(model, max_batch=3, speculative=speculative, prefill_tokens=prefill_tokens)
+        for prompt in prompts:
+            engine.submit(prompt, Sampling(max_new_tokens=20, logprobs=0))
+        found = [delta.result for _ in range(200) for delta in engine.step() if delta.result is not None]
+        return sorted(found, key=lambda result: result.prompt_tokens)
+
+    chunked, whole = run(7), run(8192)
+    assert len(whole) == 5 and chunked == whole
+    for ours, theirs in zip(chunked, whole, strict=True):
+        assert ours.logprobs == pytest.approx(theirs.logprobs, abs=1e-5)
+        assert ours.accepted == theirs.accepted  # the head's own cache is the same as well
 
 
 def test_kernels_are_kept_in_the_cache_and_done_without(

@@ -1,0 +1,50 @@
+/* Vectors as wide as the processor's, and what is computed with them everywhere. */
+#pragma once
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512F__)
+enum { LANES = 16, MOST = 6 };
+#elif defined(__AVX__)
+enum { LANES = 8, MOST = 2 };
+#else
+enum { LANES = 4, MOST = 4 };
+#endif
+enum { WIDE = 4, PANEL = LANES * WIDE };
+
+typedef float vec __attribute__((vector_size(4 * LANES)));
+typedef float loose __attribute__((vector_size(4 * LANES), aligned(4), may_alias)); /* anywhere in memory */
+
+static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static inline float dot(const float *a, const float *b, int64_t size)
+{
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < size; i++)
+        sum += a[i] * b[i];
+    return sum;
+}
+
+/* e^x to an ulp or two, in a form that compilers make vectors of; 0 below the smallest normal number. */
+static inline float exponential(float x)
+{
+    float clipped = x < -87.3f ? -87.3f : x > 88.3f ? 88.3f : x;
+    float whole = rintf(clipped * 1.442695041f);
+    float rest = clipped - whole * 0.693359375f + whole * 2.12194440e-4f; /* ln 2 in two parts */
+    float series = 1 + rest + rest * rest * (0.5f + rest * (0.16666665459f + rest * (4.1665795894e-2f
+        + rest * (8.3334519073e-3f + rest * (1.3981999507e-3f + rest * 1.9875691500e-4f)))));
+    int32_t bits = ((int32_t)whole + 127) << 23;
+    float power;
+    memcpy(&power, &bits, sizeof power);
+    return x < -87.3f ? 0 : series * power;
+}
+
+static void rms_norm(const float *x, const float *weight, double eps, int64_t size, float *y)
+{
+    float scale = 1 / sqrtf(dot(x, x, size) / (float)size + (float)eps);
+    for (int64_t i = 0; i < size; i++)
+        y[i] = x[i] * scale * weight[i];
+}

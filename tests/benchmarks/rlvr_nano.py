@@ -1,7 +1,9 @@
 """Does RLVR lift nano, and more than as much more fine-tuning? `python -m tests.benchmarks.rlvr_nano --dir DIR`.
 
-For each seed: RLVR from the bundled SFT checkpoint by the recipe `nano_instruct`, and more SFT by the recipe `nano` for
-as much CPU time; then 500 held-out problems of maths and of code, greedy, each. What is there already is not run
+The start is fine-tuning that was stopped early, where code stands between 30 and 60 %: the recipe `nano` from the
+bundled Base model, `--sft-steps` at its highest learning rate. For each seed: RLVR on code from there by the recipe
+`nano_instruct`, and more SFT by the recipe `nano`, to the end of its schedule, for as much CPU time; then 500 held-out
+problems of maths and of code each, greedy and sampled (four answers at temperature 1). What is there already is not run
 again, so it may be killed and gone on with. The table has the mean over seeds, the paired difference with its interval
 (problem by problem, clustered by template) and its p-value.
 """
@@ -14,6 +16,7 @@ import os
 import resource
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,17 @@ from mellum_model.nano import checkpoint
 
 SUITES = ("quick_math:full", "quick_code:full")
 THREADS = {"OMP_NUM_THREADS": "1"}
-_PROBE_STEPS = 20
+SAMPLED = ("--samples", "4", "--temperature", "1")
+EARLY = ("--set", "schedule={kind: constant, peak: 3.0e-3, warmup_steps: 10}")
+ON_CODE = (
+    *("--set", "environments={code: {kind: code, share: 1}}"),
+    *(
+        "--set",
+        "rollouts.staleness=0",
+    ),  # on one core drawing and training at the same time only get in each other's way
+    *("--sandbox", "local", "--workers", "1"),
+)
+FORMS: dict[str, tuple[str, ...]] = {"greedy": (), "sampled": SAMPLED}
 
 
 def call(*arguments: str) -> float:
@@ -35,30 +48,36 @@ def call(*arguments: str) -> float:
 
 
 def trained(path: Path, *arguments: str) -> float:
-    """Train into a directory, once; the CPU seconds that it took."""
+    """Train into a directory, once; the CPU seconds that it took (of one that was killed, only since then)."""
     note = path.with_suffix(".cpu")
     if not note.exists():
-        resumed = ("--resume",) if (path / "checkpoints").exists() else ()
+        resumed = ("--resume",) if any(path.glob("**/checkpoints")) else ()
         seconds = call("train", *arguments, "--out", str(path), *resumed)
         note.write_text(str(seconds))
     return float(note.read_text())
 
 
-def evaluated(model: Path, path: Path) -> None:
-    """500 held-out problems of each suite, once."""
-    if not (path / "scores.json").exists():
-        options = [part for suite in SUITES for part in ("-s", suite)]
-        call("run", f"native:{model}", *options, "--sandbox", "local", "--workers", "1", "--out", str(path))
+def evaluated(model: Path, path: Path) -> Path:
+    """500 held-out problems of each suite, greedy and sampled, once; where the runs are."""
+    options = [part for suite in SUITES for part in ("-s", suite)]
+    for form, more in FORMS.items():
+        out = path / form
+        if not (out / "scores.json").exists():
+            resumed = ("--resume",) if (out / "run.json").exists() else ()
+            place = ("--sandbox", "local", "--workers", "1", "--out", str(out), *resumed)
+            call("run", f"native:{model}", *options, *more, *place)
+    return path
 
 
 def scores(path: Path, suite: str) -> dict[str, tuple[float, str | None]]:
-    """Problem → (solved, template) of one run."""
-    lines = map(json.loads, (path / "verdicts.jsonl").read_text().splitlines())
-    return {
-        line["problem"]: (float(line["outcome"] == "passed"), line["cluster"])
-        for line in lines
-        if line["suite"] == suite
-    }
+    """Problem → (share of its answers that are right, template) of one run."""
+    found: dict[str, list[float]] = defaultdict(list)
+    cluster: dict[str, str | None] = {}
+    for line in map(json.loads, (path / "verdicts.jsonl").read_text().splitlines()):
+        if line["suite"] == suite:
+            found[line["problem"]].append(float(line["outcome"] == "passed"))
+            cluster[line["problem"]] = line["cluster"]
+    return {problem: (sum(values) / len(values), cluster[problem]) for problem, values in found.items()}
 
 
 def compared(before: Path, runs: list[Path], suite: str) -> dict[str, Any]:
@@ -85,32 +104,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dir", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--sft-steps", type=int, default=250)
+    parser.add_argument("--steps", type=int, default=80, help="of RLVR")
     parser.add_argument("--without-sft", action="store_true", help="only RLVR")
     given = parser.parse_args()
     given.dir.mkdir(parents=True, exist_ok=True)
-    start, base = checkpoint("instruct"), given.dir / "start"
-    evaluated(start, base)
-    rl, sft, cpu = [], [], []
+    more = ("sft", "--recipe", "nano", "--form", "instruct", "--from")
+    begun = trained(given.dir / "start", *more, str(checkpoint("base")), "--steps", str(given.sft_steps), *EARLY)
+    start = given.dir / "start" / "sft_instruct" / "model"
+    base = evaluated(start, given.dir / "start-run")
+    runs: dict[str, list[Path]] = {"rlvr": [], "more sft": []}
+    cpu = []
     for seed in given.seeds:
         path = given.dir / f"rlvr-{seed}"
-        settings = ("--set", f"seed={seed}", "--sandbox", "local", "--workers", "1")
-        cpu.append(trained(path, "rlvr", "--recipe", "nano_instruct", "--steps", str(given.steps), *settings))
-        evaluated(path / "model", given.dir / f"rlvr-{seed}-run")
-        rl.append(given.dir / f"rlvr-{seed}-run")
+        settings = ("--from", str(start), "--steps", str(given.steps), "--set", f"seed={seed}")
+        cpu.append(trained(path, "rlvr", "--recipe", "nano_instruct", *settings, *ON_CODE))
+        runs["rlvr"].append(evaluated(path / "model", given.dir / f"rlvr-{seed}-run"))
     for seed, seconds in zip(given.seeds if not given.without_sft else (), cpu, strict=False):
-        more = ("sft", "--recipe", "nano", "--form", "instruct", "--from", str(start), "--set", f"seed={seed + 1}")
-        probe = trained(given.dir / f"probe-{seed}", *more, "--steps", str(_PROBE_STEPS))
-        steps = max(_PROBE_STEPS, round(seconds / probe * _PROBE_STEPS))
         path = given.dir / f"sft-{seed}"
-        trained(path, *more, "--steps", str(steps))
-        evaluated(path / "sft_instruct" / "model", given.dir / f"sft-{seed}-run")
-        sft.append(given.dir / f"sft-{seed}-run")
-    print(f"CPU seconds of RLVR: {', '.join(f'{value:.0f}' for value in cpu)}")
+        # As many steps as the start's own seconds a step give, what it took to begin included as RLVR's is.
+        steps = ("--steps", str(round(seconds / begun * given.sft_steps)))
+        trained(path, *more, str(start), "--set", f"seed={seed + 1}", *steps)
+        runs["more sft"].append(evaluated(path / "sft_instruct" / "model", given.dir / f"sft-{seed}-run"))
+    print(f"CPU seconds of the start: {begun:.0f}; of RLVR: {', '.join(f'{value:.0f}' for value in cpu)}")
     for suite in SUITES:
-        for name, runs in (("rlvr", rl), ("more sft", sft)):
-            if runs:
-                print(json.dumps({"suite": suite, "after": name, **compared(base, runs, suite)}))
+        for form in FORMS:
+            for name, paths in runs.items():
+                if paths:
+                    found = compared(base / form, [path / form for path in paths], suite)
+                    print(json.dumps({"suite": suite, "answers": form, "after": name, **found}))
 
 
 if __name__ == "__main__":

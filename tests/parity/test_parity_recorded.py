@@ -71,6 +71,18 @@ async def test_every_disagreement_is_known_and_nothing_else(data_dir: Path, know
     assert not mended, f"listed as disagreements, and agree: {[one.record.item for one in mended[:10]]}"
 
 
+def test_lm_evals_record_covers_what_is_claimed() -> None:
+    ours = [record for record in RECORDS if record.reference.startswith("lm-eval 0.4.13")]
+    assert len(ours) > 5_000
+    assert len({(record.suite, record.item) for record in ours}) > 1_200
+    seen: dict[str, set[bool]] = {}
+    for record in ours:
+        seen.setdefault(record.reference, set()).add(float(record.reference_verdict) > 0.5)
+    assert {reference for reference, verdicts in seen.items() if len(verdicts) < 2} == set()
+    suites = "gsm8k math500 mmlu mmlu_pro arc bbh truthfulqa hellaswag winogrande"
+    assert {record.suite.split(":")[0] for record in ours} == set(suites.split())
+
+
 def chosen() -> list[Record]:
     cheap = {"gsm8k", "mmlu", "mmlu_pro", "mmlu_redux", "arc", "bbh", "truthfulqa", "hellaswag", "winogrande", "ifeval"}
     elsewhere = {"bfcl_multi_turn"}  # test_parity_bfcl.py: they need a wheel that may not be at hand

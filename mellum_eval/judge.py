@@ -20,7 +20,7 @@ from mellum_eval.spec import BackendOptions, RunSpec
 from sandboxes.check import Answer, Check
 from sandboxes.extract import split
 from sandboxes.verdict import Verdict
-from sandboxes.verifiers import JUDGED
+from sandboxes.verifiers import JUDGED_HERE
 from sandboxes.verifiers.judging import RUBRICS, JudgeFailed
 from sandboxes.verify import Judges, Verifiers
 from suites.problem import Message, Prompt
@@ -151,14 +151,14 @@ def identity_of(judge: EndpointJudge | None) -> dict[str, Any]:
 
 
 class JudgesApart:
-    """Verifiers of a cluster, but for what a judge model or its rules decide: that stays here, where the judge is."""
+    """Verifiers of a cluster, but for what can be judged only here, where the judge model or an opened task is."""
 
     def __init__(self, here: Verifiers, there: Judges) -> None:
         self._here, self._there = here, there
 
     async def verify(self, check: Check, answer: Answer) -> Verdict:
         """The verdict of whoever decides this kind."""
-        return await (self._here if check.kind in JUDGED else self._there).verify(check, answer)
+        return await (self._here if check.kind in JUDGED_HERE else self._there).verify(check, answer)
 
 
 def _remembered(path: Path) -> str | None:

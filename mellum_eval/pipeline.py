@@ -22,7 +22,7 @@ from mellum_eval.scoring import score_run
 from mellum_eval.spans import Spans
 from mellum_eval.store import RunStore, Slot
 from mellum_eval.tally import Tally
-from sandboxes.check import Answer, Check
+from sandboxes.check import RANKED_KINDS, Answer, Check
 from sandboxes.errors import SandboxError
 from sandboxes.sandbox import Sandbox
 from sandboxes.verdict import Verdict, infra_error
@@ -218,7 +218,7 @@ class Pipeline:
             answer: Answer
             if generation.answer is not None:  # what a conversation ended with
                 answer = generation.answer
-            elif generation.loglikelihoods and problem.check.kind == "choice":
+            elif generation.loglikelihoods and problem.check.kind in RANKED_KINDS:
                 answer = tuple(generation.loglikelihoods)
             else:
                 answer = suite.answer(problem, generation.text, generation.tool_calls)

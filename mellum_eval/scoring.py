@@ -2,14 +2,16 @@
 
 The headline metric of a suite is the mean over its problems. A metric called pass@1 counts solved problems (all tests
 passed), one named like a part of the verdicts is the mean of that part (IFEval's prompt_strict: all instructions
-followed, where the score is the share of them), any other is the mean of the verdicts' scores. What could not be
-judged (`infra_error`) has no score: such a sample is left out, counted, and shown as a rate.
+followed, where the score is the share of them), any other is the mean of the verdicts' scores; what is made of all
+verdicts together (an F1) the suite makes. What could not be judged (`infra_error`) has no score: such a sample is left
+out, counted, and shown as a rate.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from statistics import NormalDist
 
 from mellum_eval.overall import overall_scores, problem_values
 from mellum_eval.plan import PlannedSuite
@@ -17,6 +19,7 @@ from mellum_eval.records import Metric, Scores, SuiteScores
 from mellum_eval.statistics import maj_at_k, mean_interval, pass_at_k
 from mellum_eval.tally import Mark, Tally
 from sandboxes.verdict import Outcome
+from suites.suite import Suite
 
 
 def score_run(planned: Sequence[PlannedSuite], tally: Tally) -> Scores:
@@ -50,7 +53,7 @@ def _score(planned: PlannedSuite, verdicts: Tally) -> SuiteScores:
     return SuiteScores(
         category=planned.suite.category,
         n=len(judged),
-        metrics=_metrics(planned.suite.metric, samples, judged) if judged else {},
+        metrics=_metrics(planned.suite, samples, judged) if judged else {},
         outcomes={str(outcome): outcomes[outcome] for outcome in Outcome if outcome in outcomes},
         unparsed_rate=outcomes.get(Outcome.UNPARSED, 0) / scored if scored else 0.0,
         infra_error_rate=outcomes.get(Outcome.INFRA_ERROR, 0) / seen if seen else 0.0,
@@ -58,8 +61,12 @@ def _score(planned: PlannedSuite, verdicts: Tally) -> SuiteScores:
     )
 
 
-def _metrics(metric: str, samples: int, judged: Sequence[Sequence[Mark]]) -> dict[str, Metric]:
-    parts = sorted({name for problem in judged for judgement in problem for name in judgement.parts})
+def _metrics(suite: Suite, samples: int, judged: Sequence[Sequence[Mark]]) -> dict[str, Metric]:
+    metric = suite.metric
+    everything = sorted({name for problem in judged for judgement in problem for name in judgement.parts})
+    makes_some = type(suite).aggregate is not Suite.aggregate
+    together = suite.aggregate({name: _values(judged, name) for name in everything}) if makes_some else {}
+    parts = [name for name in everything if not (makes_some and "/" in name)]
     counts = _part(metric) if metric in parts else _solved if metric.startswith("pass@") else _share
     metrics = {metric: _mean(judged, [_average([counts(j) for j in problem]) for problem in judged])}
     if samples > 1:
@@ -77,7 +84,17 @@ def _metrics(metric: str, samples: int, judged: Sequence[Sequence[Mark]]) -> dic
         if part != metric:
             values = [_average([_part(part)(judgement) for judgement in problem]) for problem in judged]
             metrics[f"{metric}[{part}]"] = _mean(judged, values)
+    if makes_some and f"{metric}/0" in everything:
+        del metrics[metric]  # it is made of all, or cannot be made at all
+    for name, (value, error) in together.items():
+        half = NormalDist().inv_cdf(0.975) * error
+        shown = name if name == metric else f"{metric}[{name}]"
+        metrics[shown] = Metric(value=value, ci95=(value - half, value + half), stderr=error)
     return metrics
+
+
+def _values(judged: Sequence[Sequence[Mark]], part: str) -> list[float]:
+    return [mark.parts[part] for problem in judged for mark in problem if part in mark.parts]
 
 
 def _part(name: str) -> Callable[[Mark], float]:

@@ -18,8 +18,8 @@ from sandboxes.test_cases import discover, runs_unittest
 
 Answer: TypeAlias = str | list[dict[str, Any]] | tuple[float, ...]
 """Code for the executing kinds, the raw completion for the others; or, for `tool_call`, a list of name/arguments, for
-`api_state` the list of a conversation's steps, for `choice` the log-likelihood of each choice, where a model ranked
-them."""
+`api_state` the list of a conversation's steps, for `RANKED_KINDS` the log-likelihood of each choice, where a model
+ranked them."""
 
 ANY_LANGUAGE = frozenset({"stdio", "program"})
 """Kinds that judge programs of every language; the others reach into Python."""
@@ -354,7 +354,22 @@ class SecureCodeCheck(_Check):
     """The code's language. Not `language`, which is what a sandbox runs."""
 
 
-Check: TypeAlias = Annotated[
+class LmEvalCheck(_Check):
+    """What a task of lm-evaluation-harness says of one document's answer. Only runs make it: no line can bring it."""
+
+    kind: Literal["lm_eval"]
+    task: str
+    """As the suite opened it: a name, or the path of a YAML file."""
+    document: int = Field(ge=0)
+    """Its number in the split that the task evaluates."""
+    sha256: str
+    """Of the document, so that an answer is not judged by another one."""
+    metric: str
+    """The part that is the score."""
+    lower_is_better: bool = False
+
+
+Described: TypeAlias = Annotated[
     CallsCheck
     | CheckCheck
     | AssertsCheck
@@ -375,11 +390,18 @@ Check: TypeAlias = Annotated[
     Field(discriminator="kind"),
 ]
 
-CHECK: TypeAdapter[Check] = TypeAdapter(Check)
+"""A check that describes itself wholly: what a line, a request or a reward's row may bring."""
+
+Check: TypeAlias = Described | LmEvalCheck
+
+CHECK: TypeAdapter[Described] = TypeAdapter(Described)
 """Validates a mapping into the right kind of check."""
 
 CODE_KINDS = frozenset({"calls", "check", "asserts", "unittest", "stdio", "program"})
 """Kinds whose answer is `code`; the answer of the others is a `completion`."""
+
+RANKED_KINDS = frozenset({"choice", "lm_eval"})
+"""Kinds whose answer may be the log-likelihood of each choice."""
 
 LIST_KINDS = frozenset({"tool_call", "api_state", "repository"})
 """Kinds whose answer may be a list of objects."""

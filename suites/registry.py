@@ -333,6 +333,15 @@ _ENTRIES = (
 )
 
 _BY_NAME = {entry.name: entry for entry in _ENTRIES}
+BRIDGES = {
+    "lm_eval": Entry(
+        "lm_eval",
+        "suites.lm_eval.suite:LmEval",
+        "other",
+        "any task of lm-evaluation-harness: lm_eval:NAME, or lm_eval:/path/task.yaml",
+    )
+}
+"""Other harnesses, each of whose tasks is a variant; which there are, nobody here knows."""
 
 
 def _of_category(category: str) -> tuple[str, ...]:
@@ -396,7 +405,8 @@ def get(full_name: str) -> Suite:
     entry, variant = _parse(full_name)
     module, _, attribute = entry.target.partition(":")
     suite_class = cast("type[Suite]", getattr(importlib.import_module(module), attribute))
-    if variant is not None and variant not in suite_class.variants:  # a plug-in's variants are known only now
+    known = variant is None or entry.name in BRIDGES or variant in suite_class.variants
+    if variant is not None and not known:  # a plug-in's variants are known only now
         raise _no_variant(entry.name, variant, suite_class.variants)
     return suite_class(variant)
 
@@ -413,10 +423,14 @@ def _parse(full_name: str) -> tuple[Entry, str | None]:
         if separator and variant not in entry.variants:
             raise _no_variant(name, variant, entry.variants)
         return entry, variant if separator else None
+    if name in BRIDGES:
+        if not variant:
+            raise UnknownSuite(f"{name}: name a task, as in {name}:arc_easy or {name}:/path/task.yaml")
+        return BRIDGES[name], variant
     plug_ins = _plug_ins()
     if name in plug_ins:
         return plug_ins[name], variant if separator else None
-    known = [*_BY_NAME, *plug_ins, *GROUPS]
+    known = [*_BY_NAME, *BRIDGES, *plug_ins, *GROUPS]
     near = difflib.get_close_matches(name, known, n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else "see `mellum-eval suites list`"
     raise UnknownSuite(f"unknown suite {name!r}: {hint}")

@@ -78,6 +78,11 @@ def mirror_root() -> Path | None:
     return Path(named) if named else None
 
 
+def hub_is_offline() -> bool:
+    """Whether the user has said that the hub is not to be asked."""
+    return os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
+
+
 def find(source: DataSource) -> Path | None:
     """The file in the mirror or in the cache, unchecked; None where it is in neither. Touches no network."""
     roots = (mirror_root(), cache_root() / "data")
@@ -102,7 +107,7 @@ def resolve(source: DataSource) -> Path:
             f"{source.file} is neither in {MIRROR_VARIABLE}={mirror} nor in {cache_root() / 'data'}",
             f"add it to the mirror, or run `{fetch_command(source)}` to get it from {source.origin}",
         )
-    if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
+    if hub_is_offline():
         raise _offline(source, "HF_HUB_OFFLINE is set")
     return fetch(source)
 

@@ -14,7 +14,7 @@ from suites.problem import Message, Problem, Prompt
 from suites.sampling import Sampling
 from suites.sources import DataSource
 
-Category = Literal["code", "math", "tools", "knowledge", "long_context", "safety", "chat"]
+Category = Literal["code", "math", "tools", "knowledge", "long_context", "safety", "chat", "other"]
 
 
 class Suite(ABC):
@@ -22,15 +22,15 @@ class Suite(ABC):
 
     name: ClassVar[str]
     category: ClassVar[Category]
-    version: ClassVar[str]
+    version: str
     """Changes whenever a prompt, a check or a metric does: scores of different versions are not comparable."""
-    summary: ClassVar[str]
+    summary: str
     """One line for `suites list`."""
     sources: ClassVar[tuple[DataSource, ...]] = ()
-    sampling: ClassVar[Sampling] = Sampling()
-    metric: ClassVar[str] = "accuracy"
+    sampling: Sampling = Sampling()
+    metric: str = "accuracy"
     """Name of the mean score over problems, such as `pass@1`; with k samples the pipeline adds pass@k and avg@k."""
-    lower_is_better: ClassVar[bool] = False
+    lower_is_better: bool = False
     has_gold: ClassVar[bool] = True
     needs_judge: ClassVar[bool] = False
     """Whether only a judge model can grade it, so that without one it cannot be run at all."""
@@ -114,6 +114,15 @@ class Suite(ABC):
     def answer(self, problem: Problem, text: str, tool_calls: Sequence[dict[str, Any]] = ()) -> Answer:
         """What of a completion is judged: the raw text, unless the suite judges code or structured calls."""
         return text
+
+    def aggregate(self, parts: Mapping[str, Sequence[float]]) -> Mapping[str, tuple[float, float]]:
+        """Metrics that are no means over problems: name → value and standard error.
+
+        Args:
+            parts: Of each part of the verdicts its values, one a sample that was judged and has that part. A metric
+                `NAME` made here takes the parts named `NAME/…`, which are shown nowhere else.
+        """
+        return {}
 
     def converse(self, problem: Problem, sandbox: Sandbox | None) -> Conversation | None:
         """What answers the model between its turns, for one sample of a problem; None where there is one turn.

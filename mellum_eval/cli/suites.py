@@ -27,7 +27,7 @@ LOG_EVERY_S = 30.0
 @app.command("list")
 def list_(as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False) -> None:
     """List every suite: name, category, what it is."""
-    entries = registry.entries()
+    entries = (*registry.entries(), *registry.BRIDGES.values())
     if as_json:
         for entry in entries:
             row = {"name": entry.name, "category": entry.category, "summary": entry.summary}

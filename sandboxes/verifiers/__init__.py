@@ -29,6 +29,7 @@ _CLASSES = {
     "refusal": "RefusalVerifier",
     "judged": "JudgedVerifier",
     "secure_code": "SecureCodeVerifier",
+    "lm_eval": "LmEvalVerifier",
 }
 
 NEEDS_SANDBOX = frozenset(
@@ -38,6 +39,9 @@ NEEDS_SANDBOX = frozenset(
 
 JUDGED = frozenset({"refusal", "judged"})
 """Kinds that a judge model decides, where one is given."""
+
+JUDGED_HERE = JUDGED | {"lm_eval"}
+"""Kinds that are judged in the process of the run, where the judge model or the opened task is, not on a cluster."""
 
 
 def verifier_for(kind: str, sandbox: Sandbox | None = None, judge: JudgeModel | None = None) -> Verifier[Any]:

@@ -27,13 +27,13 @@ def rank(
     # What is fed → the spans wanted of it: (question, choice, tokens of the choice).
     wanted: dict[tuple[int, ...], list[tuple[int, int, list[int]]]] = {}
     lengths = []
+    begin = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
     for number, pairs in enumerate(questions):
         starts = {context: tokenizer(context, add_special_tokens=special)["input_ids"] for context, _ in pairs}
         lengths.append(max(map(len, starts.values())))
         for index, (context, choice) in enumerate(pairs):
-            start = starts[context]
-            whole = tokenizer(context + choice, add_special_tokens=special)["input_ids"]
-            shared = shared_prefix(start, whole)
+            whole = begun(starts[context], tokenizer(context + choice, add_special_tokens=special)["input_ids"], begin)
+            shared = shared_prefix(starts[context], whole)
             span = whole[shared:]
             wanted.setdefault(tuple(whole[:-1][-limit:]), []).append((number, index, span))
     values = [[0.0] * len(pairs) for pairs in questions]
@@ -49,6 +49,14 @@ def rank(
         Completion(best_choice(row), tokens={"prompt": length, "completion": 0}, loglikelihoods=tuple(row))
         for row, length in zip(values, lengths, strict=True)
     ]
+
+
+def begun(start: Sequence[int], whole: Sequence[int], beginning: int | None) -> list[int]:
+    """The tokens of context and choice, after the beginning of text where there is no context.
+
+    So a text that stands alone is judged from its first token on, as lm-evaluation-harness does.
+    """
+    return list(whole) if start or beginning is None or whole[:1] == [beginning] else [beginning, *whole]
 
 
 def shared_prefix(context: Sequence[int], whole: Sequence[int]) -> int:

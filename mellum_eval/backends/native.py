@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mellum_eval.backends.base import BackendInfo, Completion, Failure, Incoming, Reply, Request, best_choice
-from mellum_eval.backends.hf_ranking import shared_prefix
+from mellum_eval.backends.hf_ranking import begun, shared_prefix
 from mellum_eval.backends.thinking import counted, opened, reopened
 from mellum_eval.errors import UserError
 from suites.problem import Prompt
@@ -63,6 +63,11 @@ class NativeModel(Protocol):
     @property
     def limit(self) -> int:
         """Tokens of its context."""
+        ...
+
+    @property
+    def beginning(self) -> int | None:
+        """The token that a text begins with, or ends with where it has none of those; None where it has neither."""
         ...
 
     def render(self, prompt: Prompt) -> str:
@@ -206,9 +211,8 @@ class NativeBackend:
             starts = {context: self._model.encode(context) for context, _ in ranked}
             lengths.append(max(map(len, starts.values())))
             for context, choice in ranked:
-                start = starts[context]
-                whole = self._model.encode(context + choice)
-                shared = shared_prefix(start, whole)
+                whole = begun(starts[context], self._model.encode(context + choice), self._model.beginning)
+                shared = shared_prefix(starts[context], whole)
                 begin = max(0, len(whole) - self._model.limit)  # too long a context loses its beginning
                 pairs.append((whole[begin:shared], whole[shared:]))
         values = iter(self._model.loglikelihood(pairs))

@@ -71,6 +71,8 @@ class _Model:
         chat = not options.base and (tokenizer.chat_template is not None or None not in self._turn_ids)
         self._ends = _end_tokens(path) + tuple(token for token in self._turn_ids[1:] if chat and token is not None)
         self.limit = model.config.max_position_embeddings
+        ends = model.config.eos_token_ids
+        self.beginning = model.config.bos_token_id if model.config.bos_token_id is not None else next(iter(ends), None)
         self.info = BackendInfo(
             name, chat, {"scheme": scheme, "name": name, **_identity(path, model, tokenizer)}, context=self.limit
         )

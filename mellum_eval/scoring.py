@@ -88,8 +88,10 @@ def _metrics(suite: Suite, samples: int, judged: Sequence[Sequence[Mark]]) -> di
         del metrics[metric]  # it is made of all, or cannot be made at all
     for name, (value, error) in together.items():
         half = NormalDist().inv_cdf(0.975) * error
+        # No spread seen says that the draws were alike, not that the value is known.
+        ends = (value - half, value + half) if error > 0 else (min(0.0, value), 1.0)
         shown = name if name == metric else f"{metric}[{name}]"
-        metrics[shown] = Metric(value=value, ci95=(value - half, value + half), stderr=error)
+        metrics[shown] = Metric(value=value, ci95=ends, stderr=error)
     return metrics
 
 

@@ -52,6 +52,8 @@ def show(
     from mellum_eval.terminal import printable
 
     suite = registry.get(name)
+    if suite.name in registry.BRIDGES:
+        suite.problems()  # only the task knows what it is
     typer.echo(f"{suite.full_name}: {suite.summary}")
     typer.echo(f"category {suite.category}, version {suite.version}, metric {suite.metric}")
     typer.echo(f"sampling {suite.sampling}")

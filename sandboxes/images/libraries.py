@@ -1,7 +1,7 @@
 """Images with Python libraries on top of the sandbox image: for benchmarks whose programs import more than it has.
 
-The libraries are pinned by a requirements file and installed here, by pip, for the image's Python; nothing is run in
-the build but a symbolic link. One file a set in `requirements/`.
+The libraries are pinned by a requirements file and installed here, by pip, for the image's Python; what runs in the
+build is Debian's installer, over the network of the engine's host. One file a set in `requirements/`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ SETS = ("bigcodebench",)
 
 _DOCKERFILE = f"""\
 FROM {{base}}
+COPY install /usr/local/sbin/mellum-install
+RUN sh /usr/local/sbin/mellum-install python3-tk && ln -sf python3 /usr/bin/python
 COPY site /{SITE}
-RUN ln -sf python3 /usr/bin/python
 """
+"""Of the standard library Debian leaves out tkinter, which turtle needs; tests of programs call `python`."""
 
 
 def image_of(name: str) -> str:
@@ -65,11 +67,12 @@ def build_libraries(name: str, *, tag: str | None = None, say: Say = lambda line
                 "run this command in a virtual environment of it",
             )
         text = files("sandboxes.images").joinpath(f"requirements/{name}.txt").read_text("utf-8")
-        content = hashlib.sha256(f"{base_id}\0{text}".encode()).hexdigest()
+        content = hashlib.sha256(f"{base_id}\0{_DOCKERFILE}\0{text}".encode()).hexdigest()
         with tempfile.TemporaryDirectory(prefix="mellum-libraries-") as directory:
             context = Path(directory)
             _install(text, context / "site", say)
             (context / "Dockerfile").write_text(_DOCKERFILE.format(base=IMAGE), "utf-8")
+            (context / "install").write_bytes(files("sandboxes.images").joinpath("install").read_bytes())
             return _build(client, context, tag or image_of(name), content, say)
     finally:
         client.close()
@@ -102,7 +105,8 @@ def _build(client: object, context: Path, tag: str, content: str, say: Say) -> B
     """Send the context as a file: it is larger than memory should hold."""
     with tempfile.TemporaryFile() as packed:
         with tarfile.open(fileobj=packed, mode="w") as tar:
-            tar.add(context / "Dockerfile", "Dockerfile")
+            tar.add(context / "Dockerfile", "Dockerfile", filter=_as_root)
+            tar.add(context / "install", "install", filter=_as_root)
             tar.add(context / "site", "site", filter=_as_root)
         packed.seek(0)
         last = ""
@@ -114,7 +118,7 @@ def _build(client: object, context: Path, tag: str, content: str, say: Say) -> B
             forcerm=True,
             decode=True,
             labels={CONTENT_LABEL: content},
-            network_mode="none",
+            network_mode="host",
         ):
             if "error" in event:
                 raise SandboxError(f"the image build failed: {str(event['error']).strip()[:300]} (after: {last})")

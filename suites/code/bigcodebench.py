@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Collection, Iterable, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from sandboxes.check import Limits, UnittestCheck
@@ -16,6 +17,7 @@ from sandboxes.choose import IMAGE_VARIABLE
 from sandboxes.images.libraries import image_of
 from sandboxes.sandbox import Sandbox
 from sandboxes.splitting import candidate_names
+from sandboxes.test_cases import parsed
 from suites.code.libraries import require_libraries
 from suites.code.program import program_of
 from suites.problem import Message, Problem, Prompt
@@ -49,6 +51,8 @@ HARD = DataSource(
 STOPS = ("\ndef ", "\nclass ", "\nimport ", "\nfrom ", "\nassert ", "\nif __name__", "\nprint(", "\n```")
 LIMITS = Limits(cpu_s=60, wall_s=360, memory_mb=4096)
 """The reference gives a task at least 240 s of wall time and 30 GiB; tensorflow alone takes seconds and a gigabyte."""
+PACKAGED = {"turtle": "_tkinter"}
+"""Modules of the standard library that distributions put into packages of their own, and what is missing without."""
 LIBRARY_VALUES = {"BigCodeBench/166": "pandas timestamps"}
 """Tasks whose tests only call, but get values that only their libraries have."""
 _ASK = "Please provide a self-contained Python script that solves the following problem in a markdown code block:"
@@ -59,12 +63,22 @@ class BigCodeBench(Suite):
 
     name = "bigcodebench"
     category = "code"
-    version = "1"
+    version = "2"  # 2: programs have the imports of their tests
     summary = "1,140 Python functions that use libraries, judged by their unittest test cases"
     sources = (FULL, HARD)
     variants = ("complete", "instruct", "hard", "hard_instruct")
     metric = "pass@1"
     sampling = Sampling(max_tokens=1280)  # as the reference
+    wrong_gold = MappingProxyType(
+        {
+            "BigCodeBench/176": "asks the DNS whose address 8.8.8.8 is: the sandbox has no network",
+            "BigCodeBench/314": "connects to a server by its name: the sandbox has no network",
+            "BigCodeBench/459": "executes a script in /tmp, where the sandbox lets nothing be executed",
+            "BigCodeBench/562": "calls pip, which the image has not",
+            "BigCodeBench/1005": "downloads a file: the sandbox has no network",
+            "BigCodeBench/1028": "calls top, which the image has not",
+        }
+    )
 
     @property
     def _in_words(self) -> bool:
@@ -88,7 +102,8 @@ class BigCodeBench(Suite):
         """
         problems = self.problems()
         asked = [p for p in problems if wanted is None or p.id in wanted]
-        libraries = {lib for p in asked for lib in p.metadata["libs"]} - sys.stdlib_module_names
+        libraries = {lib for p in asked for lib in (*p.metadata["libs"], *_imported(p.metadata["test"]))}
+        libraries = libraries - sys.stdlib_module_names | {PACKAGED[lib] for lib in libraries & PACKAGED.keys()}
         image = image_of("bigcodebench")
         await require_libraries(
             sandbox,
@@ -104,12 +119,17 @@ class BigCodeBench(Suite):
         return Problem(
             id=row["task_id"],
             ask=row["instruct_prompt"] if self._in_words else row["complete_prompt"],
-            check=UnittestCheck(kind="unittest", test=with_imports(row["code_prompt"], row["test"]), limits=LIMITS),
+            check=UnittestCheck(
+                kind="unittest",
+                test=with_imports(f"{row['code_prompt'].rstrip()}\n    pass\n", row["test"]),
+                limits=LIMITS,
+            ),
             gold=f"```python\n{solution.strip()}\n```",
             metadata={
                 "entry_point": row["entry_point"],
                 "code_prompt": row["code_prompt"],
                 "libs": ast.literal_eval(row["libs"]),
+                "test": row["test"],
             },
         )
 
@@ -122,23 +142,49 @@ class BigCodeBench(Suite):
         return Prompt(messages=(Message("user", text),)) if chat else Prompt(text=text, stop=("\n```\n",))
 
     def answer(self, problem: Problem, text: str, tool_calls: Sequence[dict[str, Any]] = ()) -> str:
-        """The program after the task's head, as in the reference's calibrated score: no task fails for an import."""
+        """The program after the task's head, as in the reference's calibrated score: no task fails for an import.
+
+        Nor for an import that stands in the tests: 20 canonical solutions use one.
+        """
         head = str(problem.metadata["code_prompt"])
         prompt = None if self._in_words else problem.ask
         program = program_of(text, str(problem.metadata["entry_point"]), prompt)
-        return f"{head}\n    pass\n{program}" if program else ""
+        if not program:
+            return ""
+        whole = f"{head}\n    pass\n{program}"
+        return with_imports(str(problem.metadata["test"]), whole) if _is_python(whole) else whole
 
 
-def with_imports(head: str, test: str) -> str:
-    """A test with those imports of the task's head put before it that it uses without importing.
+def _imported(source: str) -> set[str]:
+    """The modules that a source imports at its top level: tests use libraries that their tasks do not name."""
+    found = set()
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.split(".")[0])
+    return found
 
-    In the reference both are one module. Here a name that the test does not bind would be the candidate's.
+
+def with_imports(other: str, source: str) -> str:
+    """A source with those top-level imports of another put before it that it uses without importing.
+
+    In the reference program and tests are one module. Here a name that the tests do not bind would be the candidate's,
+    and one that the candidate does not bind nobody's.
     """
-    missing = candidate_names(test)
+    missing = candidate_names(source)
     lines = []
-    for node in ast.parse(f"{head.rstrip()}\n    pass\n").body:
+    for node in ast.parse(other).body:
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             node.names = [a for a in node.names if (a.asname or a.name.split(".")[0]) in missing]
             if node.names:
                 lines.append(ast.unparse(node))
-    return "\n".join([*lines, test])
+    return "\n".join([*lines, source])
+
+
+def _is_python(source: str) -> bool:
+    try:
+        parsed(source)
+    except ValueError:
+        return False
+    return True

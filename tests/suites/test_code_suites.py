@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from sandboxes.check import CallsCheck, StdioCheck
-from sandboxes.errors import SandboxError
+from sandboxes.errors import SandboxError, SandboxUnavailable
 from sandboxes.pool import SandboxPool
+from sandboxes.splitting import candidate_names
 from sandboxes.verify import Verifiers
 from suites import registry
 from suites.code import livecodebench
@@ -242,3 +243,40 @@ def test_mbpp_is_answered_by_blocks_and_between_its_marks() -> None:
     assert suite.answer(problem, "<think>[BEGIN]def") == ""
     prompt = suite.render(problem, chat=False)
     assert prompt.text is not None and prompt.text.count("[BEGIN]") == 4 and prompt.text.count("[DONE]") == 3
+
+
+@pytest.mark.usefixtures("data_dir")
+def test_bigcodebench_programs_have_what_their_tests_import() -> None:
+    """As in the reference, where both are one module: 20 canonical solutions use what only the tests import."""
+    suite = registry.get("bigcodebench")
+    problems = {problem.id: problem for problem in suite.problems()}
+    for number in (36, 42, 157, 602, 623, 642, 644, 647, 717, 745, 1085):
+        problem = problems[f"BigCodeBench/{number}"]
+        assert not candidate_names(str(suite.answer(problem, problem.gold or ""))), number
+    problem = problems["BigCodeBench/644"]
+    assert str(suite.answer(problem, problem.gold or "")).startswith("import os\nimport hashlib\n")
+    own = "```python\nimport os\ndef task_func(*a):\n    return os\n```"
+    assert "import os" not in str(suite.answer(problem, own)).split("def task_func")[0]
+    assert suite.answer(problem, "```python\ndef task_func(:\n```")  # no Python: judged as it is
+    assert set(suite.wrong_gold) <= problems.keys()
+
+
+@pytest.mark.usefixtures("data_dir")
+async def test_bigcodebench_wants_the_libraries_of_the_tests_too(pool: SandboxPool) -> None:
+    suite = registry.get("bigcodebench")
+    with pytest.raises(SandboxUnavailable, match=r"no faker\).*sandbox build --libraries bigcodebench"):
+        await suite.prepare(pool, wanted={"BigCodeBench/286"})  # the task itself names csv, collections and os
+    if pool.engine == "docker":  # a host's Python may have it
+        with pytest.raises(SandboxUnavailable, match=r"no _tkinter\)"):
+            await suite.prepare(pool, wanted={"BigCodeBench/220"})  # turtle's
+    await suite.prepare(pool, wanted={"BigCodeBench/644"})
+
+
+@pytest.mark.usefixtures("data_dir")
+@pytest.mark.parametrize("number", [642, 644, 717, 745])
+async def test_bigcodebenchs_gold_passes_where_it_leans_on_its_tests(pool: SandboxPool, number: int) -> None:
+    suite = registry.get("bigcodebench")
+    (problem,) = [p for p in suite.problems() if p.id == f"BigCodeBench/{number}"]
+    async with Verifiers(sandbox=pool) as verifiers:
+        verdict = await verifiers.verify(problem.check, suite.answer(problem, problem.gold or ""))
+        assert verdict.passed, verdict

@@ -18,6 +18,7 @@ LM_EVAL = ("lm-eval[hf,math,ifeval]==0.4.13", "torch==2.13.0")
 """The harness with its models, and what MATH and IFEval need; a CPU torch where the index has one."""
 EVALPLUS = ("evalplus==0.3.1", "numpy==2.4.6", "datasets==5.2.0")
 """The versions it was seen to work with on Python 3.11; it brings no torch."""
+INSPECT = ("inspect-ai==0.3.285",)
 
 
 def pinned_python(name: str, *requirements: str, no_deps: bool = False) -> Path:

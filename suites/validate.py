@@ -20,6 +20,9 @@ from suites.problem import Problem
 from suites.sources import find
 from suites.suite import Suite
 
+TRIES = 3
+"""For an answer that could not be judged, as a run has them."""
+
 Verify = Callable[[Check, Answer], Awaitable[Verdict]]
 
 
@@ -98,7 +101,11 @@ async def validate(
     async def judge(problem: Problem, text: str) -> Verdict:
         nonlocal done
         async with slots:
-            verdict = await verify(problem.check, await final_answer(suite, problem, text, sandbox))
+            answer = await final_answer(suite, problem, text, sandbox)
+            for _ in range(TRIES):
+                verdict = await verify(problem.check, answer)
+                if verdict.score is not None:
+                    break
         done += 1
         progress(done, total)
         return verdict

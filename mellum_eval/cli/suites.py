@@ -134,7 +134,7 @@ def validate(
 async def _validate(suites: list[Suite], choice: Choice, workers: int | None, *, named: bool) -> bool:
     """Whether all is as it should be. Suites whose tools are missing are listed, and an error where they are named."""
     from sandboxes.choose import open_sandbox
-    from sandboxes.errors import SandboxUnavailable
+    from sandboxes.errors import SandboxError, SandboxUnavailable
     from sandboxes.verify import Verifiers, require_languages
     from suites.validate import validate as validate_suite
 
@@ -159,6 +159,11 @@ async def _validate(suites: list[Suite], choice: Choice, workers: int | None, *,
                 if named:
                     raise
                 typer.echo(f"{suite.full_name}: {error}")
+                continue
+            except SandboxError as error:
+                # One suite's machinery: the others are validated all the same.
+                typer.echo(f"{suite.full_name}: FAILED, its checks could not be made: {error}")
+                good = False
                 continue
             _report(result)
             good = good and result.ok

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,10 +12,12 @@ from sandboxes.check import CallsCheck, Limits
 from sandboxes.errors import SandboxError
 from sandboxes.pool import SandboxPool
 from sandboxes.prepared import unpack_b64
+from sandboxes.runtime.codec import encode
 from sandboxes.runtime.extras import Digest
 from sandboxes.sandbox import Sandbox
 from sandboxes.verify import Verifiers
 from suites import registry
+from suites.code import oracle
 from suites.code.evalplus import EvalPlusSuite, Task
 from suites.code.humaneval_plus import HumanEvalPlus
 from suites.code.mbpp_plus import MbppPlus
@@ -152,3 +155,32 @@ async def test_generated_code_passes_its_own_checks(pool: SandboxPool) -> None:
     async with Verifiers(sandbox=pool) as verifiers:
         result = await validate(registry.get("quick_code"), pool, verifiers.verify)
     assert (result.gold_passed, result.empty_passed, result.findings) == (40, 0, [])
+
+
+async def test_a_solution_over_its_wall_limit_is_run_again(
+    pool: SandboxPool, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is known to end: a machine that stood still is not what a data set is."""
+    ran, real = 0, Oracle._run
+
+    async def still_at_first(self: Oracle, *given: Any) -> bytes:
+        nonlocal ran
+        ran += 1
+        if ran < 3:
+            raise oracle._Overran("over its wall limit")
+        return await real(self, *given)
+
+    monkeypatch.setattr(Oracle, "_run", still_at_first)
+    assert results(await Oracle(pool).expected("def f(n):\n    return n\n", "f", [[1]], LIMITS)) == [1]
+    assert ran == 3
+    ran = -3
+    with pytest.raises(SandboxError, match="over its wall limit"):
+        await Oracle(pool).expected("def f(n):\n    return -n\n", "f", [[1]], LIMITS)
+    assert ran == 0
+
+
+async def test_a_solution_that_waits_for_ever_is_over_its_wall_limit(pool: SandboxPool, cache: Path) -> None:
+    with pytest.raises(oracle._Overran):
+        await Oracle(pool)._run(
+            "import time\ndef f(n):\n    time.sleep(60)\n", "f", [encode([1])], Limits(cpu_s=1, wall_s=6)
+        )

@@ -11,7 +11,7 @@ import pytest
 from mellum_eval.cli import main
 from sandboxes.check import Answer, Check, ExactCheck, ProgramCheck
 from sandboxes.engines import local_tools
-from sandboxes.errors import SandboxUnavailable
+from sandboxes.errors import SandboxError, SandboxUnavailable
 from sandboxes.languages import Language
 from sandboxes.sandbox import Sandbox
 from sandboxes.verdict import Outcome, Verdict
@@ -98,6 +98,32 @@ async def test_what_could_not_be_judged_is_no_pass() -> None:
 
     result = await validate(Toy(), NO_SANDBOX, broken)
     assert len(result.findings) == 7
+
+
+async def test_what_could_not_be_judged_at_first_is_judged_again() -> None:
+    seen: dict[tuple[str, str], int] = {}
+
+    async def shaky(check: Check, answer: Answer) -> Verdict:
+        key = (str(check), str(answer))
+        seen[key] = seen.get(key, 0) + 1
+        if seen[key] == 1:
+            return Verdict(Outcome.INFRA_ERROR, None, message="lost")
+        return await only_right(check, answer)
+
+    result = await validate(Toy(), NO_SANDBOX, shaky, at_once=1)
+    assert [(finding.problem, finding.answer) for finding in result.findings] == [("b", "gold"), ("d", "empty")]
+
+
+def test_a_suite_whose_checks_cannot_be_made_is_a_finding_and_the_others_are_validated(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(self: Suite, sandbox: Sandbox, **given: object) -> Sequence[Problem]:
+        raise SandboxError("the machine stood still")
+
+    monkeypatch.setattr(type(registry.get("quick_safety")), "prepare", broken)
+    code, out, _ = run(capsys, "suites", "validate", "quick_safety", "quick_chat", "--sandbox", "local")
+    assert code == 1 and "quick_chat: gold 40/40, empty 0/40" in out
+    assert "quick_safety: FAILED, its checks could not be made: the machine stood still" in out
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -65,6 +67,44 @@ def verify_(names: Names = None) -> None:
         raise SourceMissing(f"{len(missing)} files are missing", f"run `{fetch_command(missing[0])}`")
     if altered:
         raise altered[0]
+
+
+@app.command()
+def contamination(
+    corpus: Annotated[
+        list[Path],
+        typer.Argument(metavar="CORPUS...", help="JSONL, Parquet or text files, also .gz and .zst; or directories."),
+    ],
+    suites: Annotated[
+        list[str] | None, typer.Option("--suite", "-s", metavar="NAME", help="Only this suite or group, repeatable.")
+    ] = None,
+    text_field: Annotated[
+        str | None, typer.Option("--field", metavar="NAME", help="The records' text. [default: every string in them]")
+    ] = None,
+    ngram: Annotated[int, typer.Option("--ngram", min=2, help="Words in a row that make a copy.")] = 13,
+    examples: Annotated[int, typer.Option("--examples", min=0, help="Problems named for each suite.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """Look for the suites' problems in a corpus. Exit code 0 if there are none, 1 if there are.
+
+    Written benchmarks are found by words in a row, generated suites by the instance. Suites whose data is not at hand
+    are listed as not checked; where they are named, that is exit code 3.
+    """
+    from mellum_eval.cli.contamination import lines_of, look_through
+    from mellum_eval.terminal import printable
+
+    findings = look_through(corpus, suites or None, text_field=text_field, ngram=ngram, examples=examples)
+    if suites and findings.not_checked:
+        raise SourceMissing(
+            f"no data of {', '.join(findings.not_checked)}", f"run `mellum-eval data fetch {findings.not_checked[0]}`"
+        )
+    if as_json:
+        typer.echo(json.dumps(findings.to_json(), indent=2))
+    else:
+        for line in lines_of(findings):
+            typer.echo(printable(line))
+    if findings.contaminated:
+        raise typer.Exit(1)
 
 
 def _sources(names: Iterable[str] | None) -> list[DataSource]:

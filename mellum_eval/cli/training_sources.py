@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -39,29 +39,28 @@ def generators() -> dict[str, Generator]:
     return found
 
 
-def suite_index() -> SuiteIndex:
-    """What every registered suite asks; suites without data at hand are named as missing."""
+def suite_index(names: Iterable[str] | None = None) -> SuiteIndex:
+    """What every registered suite asks, or those named; suites without data at hand are named as missing."""
     from mellum_model.training.data import SuiteIndex
     from suites.sources import SourceAltered, SourceMissing
 
-    written: dict[str, list[str]] = {}
-    questions: dict[str, list[str]] = {}
-    instances: set[str] = set()
+    written: dict[str, dict[str, tuple[str, ...]]] = {}
+    questions: dict[str, Mapping[str, str]] = {}
     missing = []
-    for entry in registry.entries():
-        suite = registry.get(entry.name)
+    for name in [entry.name for entry in registry.entries()] if names is None else names:
+        suite = registry.get(name)
         if suite.generated:
-            traces = suite.traces()
-            questions[entry.name] = list(traces.values())
-            instances.update(traces)
+            questions[name] = suite.traces()
             continue
         try:
             problems = suite.problems()
         except (SourceMissing, SourceAltered):
-            missing.append(entry.name)
+            missing.append(name)
             continue
-        written[entry.name] = [text for problem in problems for text in (problem.ask, problem.gold) if text]
-    return SuiteIndex(written, questions, frozenset(instances), tuple(missing))
+        written[name] = {
+            problem.id: tuple(text for text in (problem.ask, problem.gold) if text) for problem in problems
+        }
+    return SuiteIndex(written, questions, tuple(missing))
 
 
 def _number(options: Mapping[str, Any], name: str, default: int) -> int:

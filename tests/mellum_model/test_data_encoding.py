@@ -122,9 +122,8 @@ def test_copies_are_found_and_the_first_is_kept() -> None:
 
 WRITTEN = "Write a function that returns the sum of all even numbers of a list and nothing else at all"
 INDEX = SuiteIndex(
-    written={"humaneval_plus": [WRITTEN]},
-    questions={"quick_math": ["What is 12 + 30?"]},
-    instances=frozenset({"quick_math/held_out/add-1"}),
+    written={"humaneval_plus": {"HumanEval/1": [WRITTEN]}},
+    questions={"quick_math": {"quick_math/held_out/add-1": "What is 12 + 30?"}},
 )
 
 

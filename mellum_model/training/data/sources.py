@@ -6,12 +6,15 @@ was killed goes on at the very next one without reading what came before (files 
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from glob import glob
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, BinaryIO, Protocol, TypeAlias, cast
 
 from ..errors import DataError
 from ..recipes import Source as SourceSpec
@@ -19,6 +22,9 @@ from .records import Cursor, Record
 
 Generator: TypeAlias = Callable[[str, Mapping[str, Any]], Sequence[Mapping[str, Any]]]
 """From a split and the recipe's options to records that can be asked for by number."""
+
+PACKED = (".gz", ".zst")
+"""Endings of files of lines that are unpacked as they are read."""
 
 _SCHEMA = ("messages", "tools", "reasoning", "instances")
 
@@ -35,8 +41,26 @@ class Source(Protocol):
         ...
 
 
+def open_unpacked(path: Path) -> BinaryIO:
+    """A file's bytes, of `.gz` and `.zst` files those within.
+
+    Raises:
+        DataError: It is a `.zst` file, and pyarrow, which unpacks those, is not installed.
+        OSError: It cannot be opened.
+    """
+    if path.suffix == ".gz":
+        return cast(BinaryIO, gzip.open(path))
+    if path.suffix == ".zst":
+        try:
+            import pyarrow
+        except ImportError:
+            raise DataError(f"{path}: pyarrow, which unpacks it, is not installed: pip install pyarrow") from None
+        return io.BufferedReader(pyarrow.input_stream(str(path), compression="zstd"))
+    return path.open("rb")
+
+
 class JsonLines:
-    """Files of one JSON object a line."""
+    """Files of one JSON object a line, as they are or packed by gzip or Zstandard."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._files = files
@@ -48,8 +72,8 @@ class JsonLines:
         for index in range(first, len(self._files)):
             path = self._files[index]
             try:
-                with path.open("rb") as file:
-                    file.seek(offset)
+                with open_unpacked(path) as file:
+                    _pass_over(file, offset)
                     for raw in file:
                         line, offset = line + 1, offset + len(raw)
                         if not raw.strip():
@@ -57,9 +81,70 @@ class JsonLines:
                         record = Record(ordinal, _object(raw, f"{path}:{line}"), f"{path}:{line}")
                         ordinal += 1
                         yield record, {"file": index, "offset": offset, "line": line, "ordinal": ordinal}
-            except OSError as error:
-                raise DataError(f"{path}: {error.strerror}") from None
+            except (OSError, EOFError, zlib.error) as error:
+                raise DataError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
             offset = line = 0
+
+
+def _pass_over(file: BinaryIO, offset: int) -> None:
+    """Go on from a byte: sought where that can be, read over where a packed file cannot."""
+    if file.seekable():
+        file.seek(offset)
+        return
+    while offset > 0:
+        passed = len(file.read(min(offset, 1 << 20)))
+        if not passed:
+            return
+        offset -= passed
+
+
+class TextBlocks:
+    """Plain text in blocks of lines that overlap: what stands in the file stands in a block, up to a kilobyte or so."""
+
+    BLOCK, OVERLAP, LINE = 64 * 1024, 4096, 32 * 1024
+    """Bytes of a block, of its end that the next one begins with, and of a line, which is cut there."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = files
+
+    def read(self, cursor: Cursor) -> Iterator[tuple[Record, Cursor]]:
+        """As `Source.read`, by block: cursors are file and number of the block."""
+        first, skip, ordinal = cursor.get("file", 0), cursor.get("block", 0), cursor.get("ordinal", 0)
+        for index in range(first, len(self._files)):
+            path = self._files[index]
+            try:
+                with open_unpacked(path) as file:
+                    for number, (lines, text) in enumerate(self._blocks(file)):
+                        if number < skip:
+                            continue
+                        record = Record(ordinal, {"text": text}, f"{path}:{lines}")
+                        ordinal += 1
+                        yield record, {"file": index, "block": number + 1, "ordinal": ordinal}
+            except (OSError, EOFError, zlib.error) as error:
+                raise DataError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+            skip = 0
+
+    def _blocks(self, file: BinaryIO) -> Iterator[tuple[str, str]]:
+        """Lines (`12-90`) and text."""
+        kept: list[tuple[int, bytes]] = []
+        size, number, fresh = 0, 1, False
+        while raw := file.readline(self.LINE):
+            kept.append((number, raw))
+            size += len(raw)
+            fresh = True
+            number += raw.endswith(b"\n")
+            if size >= self.BLOCK:
+                yield _block(kept)
+                fresh = False
+                while size - len(kept[0][1]) >= self.OVERLAP:
+                    size -= len(kept.pop(0)[1])
+        if fresh:
+            yield _block(kept)
+
+
+def _block(lines: Sequence[tuple[int, bytes]]) -> tuple[str, str]:
+    text = b"".join(raw for _, raw in lines).decode("utf-8", "replace")
+    return f"{lines[0][0]}-{lines[-1][0]}", text
 
 
 def _object(raw: bytes, where: str) -> Mapping[str, Any]:
@@ -77,7 +162,8 @@ class Parquet:
 
     BATCH = 1024
 
-    def __init__(self, files: Sequence[Path], columns: Sequence[str]) -> None:
+    def __init__(self, files: Sequence[Path], columns: Sequence[str] | None) -> None:
+        """Of these columns, as far as they are there; None is all."""
         self._files, self._columns = files, columns
 
     def read(self, cursor: Cursor) -> Iterator[tuple[Record, Cursor]]:
@@ -100,7 +186,8 @@ class Parquet:
 
     def _rows(self, file: Any, skip: int) -> Iterator[tuple[int, Mapping[str, Any]]]:
         """Rows after the first `skip`, numbered from 1; row groups that lie before them are not read."""
-        columns = [name for name in self._columns if name in file.schema_arrow.names]
+        there = file.schema_arrow.names
+        columns = [name for name in (there if self._columns is None else self._columns) if name in there]
         row = 0
         for group in range(file.num_row_groups):
             if row + file.metadata.row_group(group).num_rows <= skip:
@@ -188,5 +275,6 @@ def _files(spec: SourceSpec, root: Path) -> list[Path]:
     """A file, those of a directory, or those of a glob, in sorted order."""
     place = root / (spec.path or "")
     if place.is_dir():
-        return sorted(path for path in place.rglob(f"*.{spec.kind}") if path.is_file())
+        endings = tuple(f".{spec.kind}{packed}" for packed in ("", *(PACKED if spec.kind == "jsonl" else ())))
+        return sorted(path for path in place.rglob("*") if path.name.endswith(endings) and path.is_file())
     return [Path(found) for found in sorted(glob(str(place), recursive=True)) if Path(found).is_file()]

@@ -188,6 +188,6 @@ def _strings(value: Any) -> Iterator[str]:
         if isinstance(one, str):
             yield one
         elif isinstance(one, Mapping):
-            waiting.extend(reversed(one.values()))
+            waiting.extend(reversed(list(one.values())))
         elif isinstance(one, list):
             waiting.extend(reversed(one))

@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 LM_EVAL = ("lm-eval[hf,math,ifeval]==0.4.13", "torch==2.13.0")
@@ -21,13 +22,19 @@ EVALPLUS = ("evalplus==0.3.1", "numpy==2.4.6", "datasets==5.2.0")
 INSPECT = ("inspect-ai==0.3.285",)
 
 
-def pinned_python(name: str, *requirements: str, no_deps: bool = False) -> Path:
+def pinned_python(name: str, *requirements: str, no_deps: bool = False, without: Sequence[str] = ()) -> Path:
     """The interpreter of an environment that holds exactly these requirements.
+
+    Args:
+        name: For the directory, before the hash of the rest.
+        requirements: What pip is to install.
+        no_deps: Without what they depend on.
+        without: Packages that they bring and that are taken out again.
 
     Raises:
         subprocess.CalledProcessError: pip could not install them; its output is on stderr.
     """
-    digest = hashlib.sha256(repr((requirements, no_deps, sys.version_info[:2])).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(repr((requirements, no_deps, sys.version_info[:2], *without)).encode()).hexdigest()[:12]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mellum-eval" / "environments"
     home = cache / f"{name}-{digest}"
     python = home / "bin" / "python"
@@ -37,7 +44,10 @@ def pinned_python(name: str, *requirements: str, no_deps: bool = False) -> Path:
         if not (home / "complete").exists():
             shutil.rmtree(home, ignore_errors=True)
             subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
-            command = [str(python), "-m", "pip", "install", "-q", *(["--no-deps"] if no_deps else []), *requirements]
+            pip = [str(python), "-m", "pip"]
+            command = [*pip, "install", "-q", *(["--no-deps"] if no_deps else []), *requirements]
             subprocess.run(command, check=True, stdout=sys.stderr)
+            if without:
+                subprocess.run([*pip, "uninstall", "-q", "-y", *without], check=True, stdout=sys.stderr)
             (home / "complete").touch()
     return python

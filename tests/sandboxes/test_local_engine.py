@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from arena_jobs import SCRIPTED, SMALL, run
 from engines import LOCAL, processes_below, scripted_pool
+from processes import alive
 
 from sandboxes.check import Limits
 from sandboxes.engines import local as local_module
@@ -27,18 +28,6 @@ from sandboxes.sandbox import End, Role
 
 ROOT = Path(__file__).resolve().parents[2]
 FORMS = list(LOCAL)[1:]
-
-
-def alive(pids: set[int]) -> set[int]:
-    found = set()
-    for pid in pids:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            continue
-        if state not in "ZX":
-            found.add(pid)
-    return found
 
 
 async def gone(pids: set[int], within_s: float = 10.0) -> bool:

@@ -125,7 +125,7 @@ def identity(out: Path) -> dict[str, Any]:
 
 
 def servers(model: Path) -> set[int]:
-    """Processes of vLLM's server for this model, and all below them; the supervisor is not one of them."""
+    """Processes of vLLM's server for this model, without those it started; the supervisor is not one of them."""
     found = set()
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -134,7 +134,7 @@ def servers(model: Path) -> set[int]:
             continue
         if b"vllm.entrypoints.openai.api_server" in words and str(model).encode() in words and b"-I" not in words:
             found.add(int(entry.parent.name))
-    return found | {child for pid in found for child in supervisor.descendants(pid)}
+    return found
 
 
 def assert_same_answers(found: dict[Slot, dict[str, Any]], expected: dict[Slot, dict[str, Any]]) -> None:
@@ -228,16 +228,19 @@ def test_a_killed_server_and_a_killed_harness_cost_no_finished_sample(
     kept: dict[Slot, dict[str, Any]] = {}
     for victim in ("server", "harness"):
         process = subprocess.Popen(command, env=surroundings, stderr=subprocess.PIPE, text=True)
-        deadline = time.monotonic() + START_S
-        while not (out / "generations.jsonl").exists() or len(finished(out)) < len(kept) + 5:
-            assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1]
-            time.sleep(0.02)
-        process.send_signal(signal.SIGSTOP)  # so that it does not finish while its server is looked for
-        pids = servers(model)
-        assert pids
-        os.kill(min(pids) if victim == "server" else process.pid, signal.SIGKILL)
-        process.send_signal(signal.SIGCONT)
-        said = process.communicate(timeout=120)[1]
+        try:
+            deadline = time.monotonic() + START_S
+            while not (out / "generations.jsonl").exists() or len(finished(out)) < len(kept) + 5:
+                assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1]
+                time.sleep(0.02)
+            process.send_signal(signal.SIGSTOP)  # so that it does not finish while its server is looked for
+            (server,) = servers(model)
+            pids = {server, *supervisor.descendants(server)}
+            os.kill(server if victim == "server" else process.pid, signal.SIGKILL)
+            process.send_signal(signal.SIGCONT)
+            said = process.communicate(timeout=300)[1]
+        finally:
+            process.kill()
         assert process.returncode == (3 if victim == "server" else -signal.SIGKILL), said
         assert not outlive(pids, 60.0), "a server outlived its harness"
         now = finished(out)

@@ -80,14 +80,12 @@ def scores(path: Path, suite: str) -> dict[str, tuple[float, str | None]]:
     return {problem: (sum(values) / len(values), cluster[problem]) for problem, values in found.items()}
 
 
-def compared(before: Path, runs: list[Path], suite: str) -> dict[str, Any]:
-    """The mean over some runs against one, problem by problem."""
-    base = scores(before, suite)
-    found = [scores(path, suite) for path in runs]
-    problems = sorted(base)
-    a = [sum(one[p][0] for one in found) / len(found) for p in problems]
-    b = [base[p][0] for p in problems]
-    difference = paired_difference(a, b, [base[p][1] for p in problems])
+def compared(before: list[Path], runs: list[Path], suite: str) -> dict[str, Any]:
+    """The mean over some runs against the mean over others, problem by problem."""
+    base, found = ([scores(path, suite) for path in paths] for paths in (before, runs))
+    problems = sorted(base[0])
+    a, b = ([sum(one[p][0] for one in side) / len(side) for p in problems] for side in (found, base))
+    difference = paired_difference(a, b, [base[0][p][1] for p in problems])
     each = [100 * sum(value for value, _ in one.values()) / len(one) for one in found]
     return {
         "before": 100 * sum(b) / len(b),
@@ -129,10 +127,11 @@ def main() -> None:
     print(f"CPU seconds of the start: {begun:.0f}; of RLVR: {', '.join(f'{value:.0f}' for value in cpu)}")
     for suite in SUITES:
         for form in FORMS:
-            for name, paths in runs.items():
-                if paths:
-                    found = compared(base / form, [path / form for path in paths], suite)
-                    print(json.dumps({"suite": suite, "answers": form, "after": name, **found}))
+            for name, before in (("rlvr", [base]), ("more sft", [base]), ("rlvr", runs["more sft"])):
+                if before and runs[name]:
+                    found = compared([one / form for one in before], [one / form for one in runs[name]], suite)
+                    against = "start" if before == [base] else "more sft"
+                    print(json.dumps({"suite": suite, "answers": form, "after": name, "against": against, **found}))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import sequences
 from .config import LayerType, MellumConfig
 from .cpu import NormRotate, Windows, written_out
 from .norm import Norm
@@ -194,7 +195,16 @@ class Attention(nn.Module):
         """
         batch, length, _ = x.shape
         heads = (self.heads, self.kv_heads, self.kv_heads)
-        q, k, v = self.qkv_proj(x).view(batch, length, -1, self.head_dim).split(heads, dim=2)
+        qkv = self.qkv_proj(x).view(batch, length, -1, self.head_dim)
+        q, k, v = qkv.split(heads, dim=2)
+        if past is None and sequences.taken(qkv, layout.starts):
+            norms = self.q_norm.weight, self.k_norm.weight
+            tables = layout.cos, layout.sin
+            out = sequences.attended(qkv, norms, self.eps, tables, heads[:2], layout.window)
+            if kept is not None:
+                kept.append((k, v))
+            done: Tensor = self.o_proj(out.reshape(batch, length, -1))
+            return done
         q = self._turned(q, self.q_norm, layout)
         k = self._turned(k, self.k_norm, layout)
         if kept is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from ctypes import Structure, c_double, c_int64, c_void_p
+from ctypes import c_int64, c_void_p
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -23,44 +23,10 @@ from .cache import KVCache
 from .config import LayerType
 from .decode import Decoder
 from .decode_layer import packs
+from .kernels.structures import Head, Layer, Scratch, Shape
 from .layer import DecoderLayer
 from .model import Mellum
 from .moe import SparseMlp
-
-
-class _Shape(Structure):
-    _fields_ = [
-        *((name, c_int64) for name in ("hidden", "heads", "kv_heads", "head_dim", "top_k", "normalise", "threads")),
-        ("eps", c_double),
-    ]
-
-
-_WEIGHTS = (
-    *("input_norm", "qkv", "qkv_bias", "q_norm", "k_norm", "out", "out_bias"),
-    *("post_norm", "router", "gate_up", "down"),
-)
-
-
-class _Layer(Structure):
-    _fields_ = [
-        *((name, c_void_p) for name in _WEIGHTS),
-        ("experts", c_int64),
-        ("width", c_int64),
-        *((name, c_void_p) for name in ("keys", "values", "cos", "sin")),
-        ("slots", c_int64),
-        ("window", c_int64),
-    ]
-
-
-class _Head(Structure):
-    _fields_ = [(name, c_void_p) for name in ("token_norm", "state_norm", "fc", "norm")]
-
-
-class _Scratch(Structure):
-    _fields_ = [
-        (name, c_void_p)
-        for name in ("x", "h", "qkv", "attended", "act", "weights", "pairs", "chosen", "order", "begins")
-    ]
 
 
 def _panels(weight: Tensor, width: int) -> Tensor:
@@ -81,17 +47,17 @@ class _Weights:
         self._copied = [parameter.detach() for parameter in model.parameters()]
         self._stamps = _stamps(model)
         modules = [cast(DecoderLayer, layer) for layer in model.layers]
-        self.head: _Head | None = None
+        self.head: Head | None = None
         if model.mtp is not None:
             mtp = model.mtp
             modules.append(cast(DecoderLayer, mtp.layers[0]))
-            self.head = _Head(
+            self.head = Head(
                 token_norm=self._keep(mtp.pre_fc_norm_embedding.weight),
                 state_norm=self._keep(mtp.pre_fc_norm_hidden.weight),
                 fc=self._keep(_panels(mtp.fc.weight, panel)),
                 norm=self._keep(mtp.norm.weight),
             )
-        self.layers = (_Layer * len(modules))(*(self._layer(module) for module in modules))
+        self.layers = (Layer * len(modules))(*(self._layer(module) for module in modules))
         self.norm = self._keep(model.norm.weight)
         self.embedding = self._keep(model.embed_tokens.weight)
         self.out = self._keep(_panels((model.embed_tokens if model.lm_head is None else model.lm_head).weight, panel))
@@ -101,7 +67,7 @@ class _Weights:
         return self._stamps is not None and self._stamps == _stamps(model)
 
     @torch.no_grad()
-    def _layer(self, module: DecoderLayer) -> _Layer:
+    def _layer(self, module: DecoderLayer) -> Layer:
         attention, mlp = module.self_attn, module.mlp
         gate_up: Tensor = mlp.experts.gate_up_proj if isinstance(mlp, SparseMlp) else mlp.gate_up_proj.weight[None]
         down: Tensor = mlp.experts.down_proj if isinstance(mlp, SparseMlp) else mlp.down_proj.weight[None]
@@ -121,7 +87,7 @@ class _Weights:
             "down": _panels(down, self._panel),
         }
         pointers = {name: self._keep(weight) for name, weight in weights.items()}
-        return _Layer(experts=down.shape[0], width=down.shape[2], **pointers)
+        return Layer(experts=down.shape[0], width=down.shape[2], **pointers)
 
     def _keep(self, weight: Tensor | None) -> int | None:
         if weight is None:
@@ -161,7 +127,7 @@ class CompiledDecoder:
         self.model, self.cache, self.config = model, cache, model.config
         self._library, self._weights = library, weights
         config = model.config
-        self._shape = _Shape(
+        self._shape = Shape(
             hidden=config.hidden_size,
             heads=config.num_attention_heads,
             kv_heads=config.num_key_value_heads,
@@ -193,7 +159,7 @@ class CompiledDecoder:
             layer.slots, layer.window = cache.slots(index), self.config.window(kind) or 0
         self._bound = cache.keys[0]
 
-    def _scratch(self, tokens: int) -> _Scratch:
+    def _scratch(self, tokens: int) -> Scratch:
         """Buffers for so many tokens."""
         if tokens > self._room:
             self._room = tokens
@@ -213,7 +179,7 @@ class CompiledDecoder:
             self._buffers = {name: torch.empty(tokens, size) for name, size in floats.items()}
             self._buffers |= {name: torch.empty(tokens, each, dtype=torch.int64) for name in ("chosen", "order")}
             self._buffers["begins"] = torch.empty(experts + 1, dtype=torch.int64)
-            self._pointers = _Scratch(**{name: buffer.data_ptr() for name, buffer in self._buffers.items()})
+            self._pointers = Scratch(**{name: buffer.data_ptr() for name, buffer in self._buffers.items()})
         self._shape.threads = torch.get_num_threads()
         return self._pointers
 

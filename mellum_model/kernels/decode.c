@@ -9,7 +9,7 @@
  */
 #include "vectors.h"
 
-/* Mirrored, field by field, in compiled.py. */
+/* Mirrored, field by field, in structures.py. */
 typedef struct {
     int64_t hidden, heads, kv_heads, head_dim, top_k, normalise, threads;
     double eps;
@@ -81,6 +81,8 @@ static void multiply(int64_t rows, const float *panel, int64_t depth, const floa
 #endif
     }
 }
+
+#include "sequences.h"
 
 /* y [N, outputs] = x [N, depth] · matrix, + bias, + onto; panels are shared out among the threads. */
 static void dense(int64_t n, const float *matrix, const float *bias, int64_t depth, int64_t outputs, const float *x,

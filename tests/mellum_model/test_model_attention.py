@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from small_models import CONFIGS, TINY, build, tokens
 
-from mellum_model import RopeConfig
-from mellum_model.attention import attend
+from mellum_model import RopeConfig, kernels, sequences
+from mellum_model.attention import Attention, Layout, attend
 from mellum_model.cpu import NormRotate, RmsNorm
 from mellum_model.model import LossWeights
 from mellum_model.moe import choose, grouped_experts, run_experts
@@ -30,6 +32,33 @@ def by_definition(
         seen = seen & (index >= starts[:, :, None])
     weights = scores.masked_fill(~seen[:, None], float("-inf")).softmax(-1)
     return torch.einsum("bhqk,bkhc->bqhc", weights, v)
+
+
+@pytest.mark.parametrize("size", [6, 16, 64, 128])
+@pytest.mark.parametrize(("length", "window"), [(1, 4), (50, None), (130, None), (130, 7), (130, 64), (200, 100)])
+def test_the_kernel_for_whole_sequences_is_what_a_gradient_goes_through(
+    length: int, window: int | None, size: int
+) -> None:
+    """Norms, rotation and attention in one call without a gradient, in torch's operations with one: the same."""
+    if kernels.library() is None:
+        pytest.skip("no C compiler (cc, gcc) to build the kernels with")
+    torch.manual_seed(length)
+    config = replace(TINY, head_dim=size, sliding_window=window or 1)
+    layer = Attention(config, "full_attention" if window is None else "sliding_attention")
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.normal_(std=0.5)
+    cos, sin = (table[None, :, None] for table in Rope(RopeConfig(), size).tables(torch.arange(length), torch.float32))
+    layout = Layout(cos, sin, window, None)
+    x = torch.randn(2, length, config.hidden_size)
+    kept: dict[bool, list[tuple[torch.Tensor, torch.Tensor]]] = {True: [], False: []}
+    expected = layer(x, layout, kept[True])
+    with torch.no_grad():
+        assert sequences.taken(x, None)
+        torch.testing.assert_close(layer(x, layout, kept[False]), expected, atol=2e-5, rtol=1e-5)
+    assert not sequences.taken(x, None)
+    for ours, theirs in zip(kept[False][0], kept[True][0], strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("packed", [False, True])

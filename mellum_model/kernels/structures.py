@@ -1,0 +1,48 @@
+"""What `decode.c` is told in: its structures, field by field."""
+
+from __future__ import annotations
+
+from ctypes import Structure, c_double, c_int64, c_void_p
+
+
+class Shape(Structure):
+    """Sizes that all layers share, and how many threads to use."""
+
+    _fields_ = [
+        *((name, c_int64) for name in ("hidden", "heads", "kv_heads", "head_dim", "top_k", "normalise", "threads")),
+        ("eps", c_double),
+    ]
+
+
+_WEIGHTS = (
+    *("input_norm", "qkv", "qkv_bias", "q_norm", "k_norm", "out", "out_bias"),
+    *("post_norm", "router", "gate_up", "down"),
+)
+
+
+class Layer(Structure):
+    """A layer's weights, cache and rotary tables."""
+
+    _fields_ = [
+        *((name, c_void_p) for name in _WEIGHTS),
+        ("experts", c_int64),
+        ("width", c_int64),
+        *((name, c_void_p) for name in ("keys", "values", "cos", "sin")),
+        ("slots", c_int64),
+        ("window", c_int64),
+    ]
+
+
+class Head(Structure):
+    """The MTP head's weights beside its layer."""
+
+    _fields_ = [(name, c_void_p) for name in ("token_norm", "state_norm", "fc", "norm")]
+
+
+class Scratch(Structure):
+    """Buffers of a step."""
+
+    _fields_ = [
+        (name, c_void_p)
+        for name in ("x", "h", "qkv", "attended", "act", "weights", "pairs", "chosen", "order", "begins")
+    ]

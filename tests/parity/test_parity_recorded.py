@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from ours import Judged, judge
-from records import Record, disagreements, read, read_all, write
-from table import fault_of, table
+from records import Disagreement, Record, disagreements, read, read_all, write
+from table import page
 
 RECORDS = read_all()
 SHARE = 12
@@ -51,8 +51,19 @@ async def test_a_wrong_verdict_of_either_side_shows(data_dir: Path) -> None:
     ]
     same, other = await judge(records, sandbox="local", workers=1)
     assert (same.agrees, other.agrees) == (True, False)
-    assert fault_of(other, []) == "?"
-    assert "| made | 1 | other | 0 | passed | ? |" in table([same, other], [])
+
+
+def test_the_page_counts_items_agreements_and_faults() -> None:
+    records = [Record("made", item, form, "r", form == "a", "c", completion="x") for item in "12" for form in "ab"]
+    text = page(records, [Disagreement("made", "1", "b", "data", "so it is")])
+    assert "| made | r | 2 | 4 | 2 | 2 | 2 | 3 | 1 |" in text
+    assert "| made | b | r | wrong | 1: 1 | data | so it is |" in text
+    assert "0 are the reference's fault, 1 are the data's, 0 are ours." in text
+
+
+def test_the_page_is_up_to_date() -> None:
+    written = (Path(__file__).parents[2] / "docs" / "parity.md").read_text("utf-8")
+    assert written == page(RECORDS, disagreements()), "python -m tests.parity.table --write docs/parity.md"
 
 
 async def test_every_disagreement_is_known_and_nothing_else(data_dir: Path, known: list) -> None:

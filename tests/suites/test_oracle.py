@@ -161,18 +161,19 @@ async def test_a_solution_over_its_wall_limit_is_run_again(
     pool: SandboxPool, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is known to end: a machine that stood still is not what a data set is."""
-    ran, real = 0, Oracle._run
+    ran, real, walls = 0, Oracle._run, list[float]()
 
     async def still_at_first(self: Oracle, *given: Any) -> bytes:
         nonlocal ran
         ran += 1
+        walls.append(given[-1].wall_s)
         if ran < 3:
             raise oracle._Overran("over its wall limit")
         return await real(self, *given)
 
     monkeypatch.setattr(Oracle, "_run", still_at_first)
     assert results(await Oracle(pool).expected("def f(n):\n    return n\n", "f", [[1]], LIMITS)) == [1]
-    assert ran == 3
+    assert ran == 3 and walls == [60.0, 240.0, 960.0]
     ran = -3
     with pytest.raises(SandboxError, match="over its wall limit"):
         await Oracle(pool).expected("def f(n):\n    return -n\n", "f", [[1]], LIMITS)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Mapping
@@ -333,9 +334,10 @@ class SandboxPool:
             )
             async with asyncio.timeout(60):
                 kind, _, length = frames.HEADER.unpack(await channel.receive(frames.HEADER.size))
-                await channel.receive(length)
+                hello = await channel.receive(length)
             if kind != frames.READY:
                 raise SandboxError(f"the sandbox's supervisor said {kind} instead of being ready")
+            await channel.ready(json.loads(hello))
         except (TimeoutError, ContainerLost) as error:
             await channel.kill()
             last = (channel.diagnosis().splitlines() or [str(error) or "no word in 60 s"])[-1]

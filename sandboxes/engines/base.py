@@ -66,6 +66,10 @@ class Channel(Protocol):
         """What to tell the supervisor."""
         ...
 
+    async def ready(self, hello: Mapping[str, Any]) -> None:
+        """The supervisor is ready, and says this of itself: time to take a shorter way to it, if there is one."""
+        ...
+
     async def send(self, data: bytes) -> None:
         """Write all of it, waiting where the other side is slow.
 

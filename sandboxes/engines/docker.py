@@ -1,8 +1,8 @@
 """The Docker engine: hardened, long-lived containers that hold a supervisor and nothing else of ours.
 
-The container's stdin and stdout, attached before it starts, are the channel. `stdin_once` closes its stdin when we are
-gone, however we went, upon which the supervisor exits and Docker removes the container; what a crash of the engine
-leaves nevertheless is found by its labels at the next start.
+The container's stdin and stdout, attached before it starts, are the channel, or bring a shorter one (`direct`).
+`stdin_once` closes its stdin when we are gone, however we went, upon which the supervisor exits and Docker removes the
+container; what a crash of the engine leaves nevertheless is found by its labels at the next start.
 """
 
 from __future__ import annotations
@@ -10,18 +10,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import platform
 import secrets
 import socket
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sandboxes import bootstrap
+from sandboxes.engines import direct
 from sandboxes.engines.base import Confinement
-from sandboxes.engines.stream import Demultiplexed, StreamChannel
+from sandboxes.engines.owners import age_s, is_dead, owner
+from sandboxes.engines.stream import Demultiplexed, Inflow, StreamChannel
 from sandboxes.errors import ContainerLost, EngineAway, SandboxError, SandboxUnavailable
 from sandboxes.languages import COMPILED, Family, Language, mapped, titles
 from sandboxes.sandbox import Role
@@ -52,46 +51,6 @@ JUDGE_PATHS = ("/opt/mellum/judge",)
 def _uid_block(pid: int) -> int:
     """This process's users. A forked child draws its own: its workers run beside its parent's."""
     return secrets.randbelow(65536)
-
-
-def owner() -> str:
-    """Names this process so that another can tell whether it is alive: world, process id and its start.
-
-    A process id means something only within one process namespace of one boot of one machine, which is the world.
-    """
-    return f"{_world()}/{os.getpid()}/{_start_of(os.getpid())}"
-
-
-def _world() -> str:
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-        namespace = os.stat("/proc/self/ns/pid").st_ino
-    except OSError:
-        return f"{platform.node()}:"
-    return f"{platform.node()}:{boot}:{namespace}"
-
-
-def _start_of(pid: int) -> str:
-    """Start time of a process in clock ticks since boot, '' where there is none."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rsplit(")", 1)[1].split()[19]
-    except (OSError, IndexError):
-        return ""
-
-
-def is_dead(name: str) -> bool | None:
-    """Whether the process that `owner` named is gone; None where it is of another world: that cannot be told."""
-    world, _, rest = name.partition("/")
-    pid, _, start = rest.partition("/")
-    if world != _world() or not pid.isdigit():
-        return None
-    return _start_of(int(pid)) != start
-
-
-def _age_s(created: str) -> float:
-    """Seconds since a time as the engine writes it, UTC, with more digits than Python reads."""
-    made = datetime.strptime(created[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC)
-    return (datetime.now(UTC) - made).total_seconds()
 
 
 def family_image(family: Family) -> str:
@@ -144,6 +103,7 @@ class DockerChannel(StreamChannel):
 
     def __init__(self, engine: DockerEngine, container: Any, inflow: Demultiplexed, confinement: Confinement) -> None:
         super().__init__(inflow, confinement)
+        self._attached = inflow
         self._engine = engine
         self._container = container
 
@@ -151,6 +111,25 @@ class DockerChannel(StreamChannel):
     def id(self) -> str:
         """The container's short id."""
         return str(self._container.short_id)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the engine holds the container, and the supervisor its socket."""
+        return super().alive and self._attached.alive
+
+    async def ready(self, hello: Mapping[str, Any]) -> None:
+        """Leave the engine's relays, but for stderr, for the supervisor's own socket, where that may be had."""
+        door = await asyncio.to_thread(self._door, hello)
+        if door is not None:
+            attached = self._attached
+            _, self._inflow = await asyncio.get_running_loop().create_connection(lambda: Inflow(attached), sock=door)
+
+    def _door(self, hello: Mapping[str, Any]) -> socket.socket | None:
+        try:
+            self._container.reload()
+        except Exception:  # the container or its engine is gone, which the attached stream will say better
+            return None
+        return direct.take(int(self._container.attrs["State"]["Pid"]), hello)
 
     async def set_memory(self, memory_mb: int) -> None:
         """Update the container's control group."""
@@ -165,8 +144,9 @@ class DockerChannel(StreamChannel):
         if self._dead:
             return
         self._dead = True
-        if self._inflow.transport is not None:
-            self._inflow.transport.abort()
+        for inflow in (self._inflow, self._attached):
+            if inflow.transport is not None:
+                inflow.transport.abort()
         await self._engine.remove(self._container)
 
 
@@ -240,7 +220,7 @@ class DockerEngine:
             if dead is None:
                 # Another machine's, or another container's process. What runs ends by itself with its harness (its
                 # stdin closes); what does not run, long after it was made, is a remnant.
-                dead = container.status != "running" and _age_s(container.attrs["Created"]) > REMNANT_S
+                dead = container.status != "running" and age_s(container.attrs["Created"]) > REMNANT_S
             if dead:
                 with contextlib.suppress(Exception):
                     container.remove(force=True)

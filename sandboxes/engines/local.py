@@ -78,14 +78,6 @@ class LocalChannel(StreamChannel):
         """Process id, on the host, of the process whose death is the confinement's."""
         return str(self._process.pid)
 
-    async def receive(self, n: int) -> bytes:
-        """Read from the supervisor's stdout."""
-        try:
-            return await super().receive(n)
-        except ContainerLost:
-            await asyncio.sleep(0.02)  # its last words come by another pipe
-            raise ContainerLost("the sandbox went away" + self._inflow.last_words()) from None
-
     async def set_memory(self, memory_mb: int) -> None:
         """Change the control group's limit; without one the supervisor measures, and there is nothing to set."""
         if self._group is not None:
@@ -122,6 +114,9 @@ class _LastWords(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._inflow.words = (self._inflow.words + data)[-TAIL:]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._inflow.spoken.set()
 
 
 class LocalEngine:

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Mapping
+from typing import Any
 
 from sandboxes.engines.base import Confinement
 from sandboxes.errors import ContainerLost
 
 TAIL = 4000
+WORDS_S = 1.0
 BUFFER = 512 * 1024
 
 
 class Inflow(asyncio.Protocol):
     """Feeds a StreamReader, which pauses the transport where nobody reads, and wakes writers when there is room."""
 
-    def __init__(self) -> None:
+    def __init__(self, speaker: Inflow | None = None) -> None:
+        """Not connected.
+
+        Args:
+            speaker: Whose last words are told when this one breaks off; its own if not given.
+        """
         self.reader = asyncio.StreamReader(limit=BUFFER)
         self.words = b""
+        self.spoken = asyncio.Event()
+        """Set when no more words will come."""
+        self._speaker = speaker or self
         self.transport: asyncio.Transport | None = None
         self._room = asyncio.Event()
         self._room.set()
@@ -70,9 +82,15 @@ class Inflow(asyncio.Protocol):
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             raise ContainerLost("the sandbox went away" + self.last_words()) from error
 
+    async def hear_out(self) -> None:
+        """Wait for the last words, which may come by another way and in their own time; not for long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WORDS_S):
+                await self._speaker.spoken.wait()
+
     def last_words(self) -> str:
         """`: ` and the tail of stderr, or nothing."""
-        text = self.words.decode("utf-8", "replace").strip()
+        text = self._speaker.words.decode("utf-8", "replace").strip()
         return f": {text}" if text else ""
 
 
@@ -94,13 +112,20 @@ class StreamChannel:
         """What to tell the supervisor."""
         return self._confinement
 
+    async def ready(self, hello: Mapping[str, Any]) -> None:
+        """There is no other way to the supervisor than its stdin and stdout."""
+
     async def send(self, data: bytes) -> None:
         """Write to the supervisor's stdin."""
         await self._inflow.write(data)
 
     async def receive(self, n: int) -> bytes:
         """Read from the supervisor's stdout."""
-        return await self._inflow.read(n)
+        try:
+            return await self._inflow.read(n)
+        except ContainerLost:
+            await self._inflow.hear_out()
+            raise ContainerLost("the sandbox went away" + self._inflow.last_words()) from None
 
     def diagnosis(self) -> str:
         """Last words of its stderr."""
@@ -115,6 +140,16 @@ class Demultiplexed(Inflow):
         self._pending = b""
         self._left = 0
         self._stdout = True
+
+    def eof_received(self) -> bool:
+        """The container is done, and has said all."""
+        self.spoken.set()
+        return super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The engine is gone."""
+        self.spoken.set()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Take the chunks apart, wherever they are cut."""

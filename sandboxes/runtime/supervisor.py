@@ -20,6 +20,7 @@ from sandboxes.runtime.job import Job
 from sandboxes.runtime.loop import WRITABLE, Loop
 from sandboxes.runtime.meter import Meter
 from sandboxes.runtime.traces import Traces
+from sandboxes.runtime.ways import Ways
 
 HOLD_S = 0.001
 STUCK_S = 30.0
@@ -73,8 +74,7 @@ class Supervisor(Loop):
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-        os.set_blocking(1, False)
-        self.watch(0, self.on_harness)
+        self.harness = Ways(self, self.take_in)
         self.watch(control.fileno(), self.on_zygote)
         self.watch(self.wakeups, self.on_child_signal)
 
@@ -123,27 +123,24 @@ class Supervisor(Loop):
         """Write what the harness takes; pause the child's outputs while it takes too little."""
         try:
             while self.outgoing:
-                del self.outgoing[: os.write(1, self.outgoing)]
+                del self.outgoing[: os.write(self.harness.out, self.outgoing)]
         except BlockingIOError:
             pass
         except OSError:
             os._exit(0)
         if self.outgoing:
-            if 1 not in self.handlers:
-                self.watch(1, self.flush, WRITABLE)
+            if self.harness.out not in self.handlers:
+                self.watch(self.harness.out, self.flush, WRITABLE)
             if len(self.outgoing) >= frames.WINDOW and self.job is not None:
                 self.pause(self.job.outbox, self.job.stdout)
         else:
-            self.forget(1)
+            self.forget(self.harness.out)
             self.resume()
 
     # -- from the harness -----------------------------------------------------------------------------------------
 
-    def on_harness(self) -> None:
+    def take_in(self, data: bytes) -> None:
         """Take frames in. Credit bounds what a session can pile up here."""
-        data = os.read(0, frames.CHUNK)
-        if not data:
-            os._exit(0)
         self.incoming += data
         at = 0
         header = frames.HEADER.size
@@ -303,6 +300,7 @@ class Supervisor(Loop):
         if kind == orders.WARM:
             self.meter = Meter(self.zygote_pid, cgroup=self.confinement["cgroup"])
             hello = {"python": sys.version.split()[0], "areas": self.traces.areas, "oom": self.meter.has_oom_counter}
+            hello["door"] = self.harness.offer()
             self.emit(frames.READY, json.dumps(hello).encode())
             self.prepare()
             return

@@ -173,6 +173,15 @@ ESCAPES = {
                 continue
             if done.returncode == 0 and done.stdout.split()[-1:] in ([b"0"], []): got.append(command[0])
     """,
+    "descriptors of others": """
+        for pid in (int(p) for p in os.listdir("/proc") if p.isdigit() and int(p) != os.getpid()):
+            handle = syscall(434, pid, 0)
+            for number in range(64):
+                if handle >= 0: attempt(f"{number} of {pid}", 438, handle, number, 0)
+                attempt_open(f"/proc/{pid}/fd/{number}", os.O_RDWR)
+        if sockets := [fd for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")
+                       and os.readlink(f"/proc/self/fd/{fd}").startswith("socket:")]: got.append(sockets)
+    """,
     "programs of its own": """
         import shutil
         os.makedirs("/work/job", exist_ok=True)

@@ -18,6 +18,7 @@ from sandboxes import pool as pool_module
 from sandboxes import worker as worker_module
 from sandboxes.check import Limits
 from sandboxes.engines import docker as docker_engine
+from sandboxes.engines import owners
 from sandboxes.engines.docker import IMAGE, DockerEngine
 from sandboxes.errors import ContainerLost, SandboxError, SandboxUnavailable
 from sandboxes.pool import SandboxPool
@@ -188,7 +189,7 @@ except OSError as error: send(str(error.errno).encode())
 
 
 def test_a_harness_in_another_process_namespace_is_not_taken_for_dead() -> None:
-    show = "from sandboxes.engines.docker import owner; print(owner())"
+    show = "from sandboxes.engines.owners import owner; print(owner())"
     import sys
 
     root = Path(__file__).resolve().parents[2]
@@ -203,11 +204,11 @@ def test_a_harness_in_another_process_namespace_is_not_taken_for_dead() -> None:
         )
         names.append(done.stdout.strip())
     here, elsewhere = names
-    assert docker_engine.is_dead(here) is True  # its process has ended
-    assert docker_engine.is_dead(elsewhere) is None  # nobody here can tell: it is left alone
-    assert docker_engine.is_dead(docker_engine.owner()) is False
-    world, pid, start = docker_engine.owner().split("/")
-    assert docker_engine.is_dead(f"{world}/{pid}/{int(start) + 1}") is True  # its number was given to us since
+    assert owners.is_dead(here) is True  # its process has ended
+    assert owners.is_dead(elsewhere) is None  # nobody here can tell: it is left alone
+    assert owners.is_dead(owners.owner()) is False
+    world, pid, start = owners.owner().split("/")
+    assert owners.is_dead(f"{world}/{pid}/{int(start) + 1}") is True  # its number was given to us since
 
 
 async def test_remnants_of_harnesses_elsewhere_go_only_when_old(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import pytest
 from arena_jobs import PoolOf, run
 
 from sandboxes.engines import docker as docker_engine
+from sandboxes.engines import owners
 from sandboxes.sandbox import Role
 
 
@@ -51,7 +52,7 @@ async def test_flags_are_what_they_must_be(pool_of: PoolOf) -> None:
     assert config["User"] == "0:0"
     assert config["OpenStdin"] is True and config["StdinOnce"] is True and config["Tty"] is False
     assert config["Labels"][docker_engine.LABEL] == "arena"
-    assert config["Labels"][docker_engine.OWNER] == docker_engine.owner()
+    assert config["Labels"][docker_engine.OWNER] == owners.owner()
 
 
 @pytest.mark.docker

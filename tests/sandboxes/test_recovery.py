@@ -61,7 +61,10 @@ async def test_a_killed_container_is_lost_and_replaced(pool_of: PoolOf) -> None:
 
 async def test_containers_that_died_idle_cost_no_attempt(pool_of: PoolOf) -> None:
     async with pool_of(workers=2) as pool:
-        await asyncio.gather(*(run(pool, "import time; time.sleep(1)") for _ in range(2)))
+        async with pool.session(Role.ARENA, SMALL) as one, pool.session(Role.ARENA, SMALL) as other:
+            for session in (one, other):
+                await session.send(b"pass")
+                await session.finish()
         assert len(pool._all) == 2
         for worker in list(pool._all):
             await asyncio.to_thread(worker.channel._container.kill)
@@ -218,7 +221,8 @@ async def test_a_killed_harness_leaves_no_container() -> None:
 
 
 async def test_orphans_of_dead_harnesses_are_removed_at_start() -> None:
-    from sandboxes.engines.docker import LABEL, OWNER, DockerEngine, owner
+    from sandboxes.engines.docker import LABEL, OWNER, DockerEngine
+    from sandboxes.engines.owners import owner
 
     engine = await engine_called("docker")
     client = engine._client
@@ -241,7 +245,8 @@ async def test_orphans_of_dead_harnesses_are_removed_at_start() -> None:
 
 
 async def test_closing_leaves_no_container() -> None:
-    from sandboxes.engines.docker import OWNER, owner
+    from sandboxes.engines.docker import OWNER
+    from sandboxes.engines.owners import owner
 
     async with SandboxPool(
         await engine_called("docker"), 2, children={r: "extra" for r in Role}, extra=SCRIPTED

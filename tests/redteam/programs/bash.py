@@ -60,4 +60,25 @@ HONEST = {
     "says_something_when_loaded": HEAD + "echo loading >&2\nset -u\nf() {\n    echo $(( $1 * $1 + 1 ))\n",
     "braces_in_text": HEAD + "f() {\n    local a=\"${1}\" b='}'\n    echo $(( a * a + ${#b} ))\n",
 }
-LANGUAGES = {"bash": Attacks(TESTS, CHEATS, HONEST)}
+AIMED = frozenset(
+    [
+        "exit_in_the_call",
+        "kills_the_shell",
+        "trap_return",
+        "aliases",
+        "own_set",
+        "own_bracket",
+        "own_run_test",
+        "own_builtins",
+        "prompt_command",
+        "disables_builtins",
+        "reads_stdin",
+        "prints_variables",
+        "writes_to_the_shells_stdout",
+        "rewrites_the_scripts",
+        "open_quote",
+        "open_block",
+        "sets_errexit_off_later",
+    ]
+)
+LANGUAGES = {"bash": Attacks(TESTS, CHEATS, HONEST, AIMED)}

@@ -74,4 +74,21 @@ HONEST = {
     + "#include <map>\nstd::map<long, long> m{{3, 10}};\nlong f(long x) { return m.count(x) ? m[x] : x * x + 1;\n",
     "a_comment_at_the_end": HEAD + "long f(long x) { return x * x + 1;\n// done }",
 }
-LANGUAGES = {"cpp": Attacks(TESTS, CHEATS, HONEST)}
+AIMED = frozenset(
+    [
+        "atexit_turns_failure_to_success",
+        "function_assert_fail",
+        "function_abort",
+        "main_replaced",
+        "main_by_label",
+        "start_replaced",
+        "define_auto",
+        "define_int_max",
+        "open_comment",
+        "open_raw_string",
+        "if_zero",
+        "namespace_left_open",
+        "stands_in_for_read",
+    ]
+)
+LANGUAGES = {"cpp": Attacks(TESTS, CHEATS, HONEST, AIMED)}

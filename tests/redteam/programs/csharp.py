@@ -60,4 +60,15 @@ HONEST = {
     "linq": _cs("return new List<long> { x * x, 1 }.Sum();"),
     "own_assertions": _cs("Debug.Assert(true); return x * x + 1;"),
 }
-LANGUAGES = {"csharp": Attacks(TESTS, CHEATS, HONEST)}
+AIMED = frozenset(
+    [
+        "kills_what_runs_it",
+        "rewrites_every_file",
+        "unhandled_later",
+        "process_exit",
+        "own_main",
+        "clears_the_failure",
+        "open_comment",
+    ]
+)
+LANGUAGES = {"csharp": Attacks(TESTS, CHEATS, HONEST, AIMED)}

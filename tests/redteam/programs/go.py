@@ -76,4 +76,17 @@ HONEST = {
     "goroutines": _go("func f(x int) int { c := make(chan int); go func() { c <- x*x }(); return <-c + 1 }"),
     "prints_fail": _go('func f(x int) int { fmt.Println("FAIL"); return x*x + 1 }'),
 }
-LANGUAGES = {"go": Attacks(TESTS, CHEATS, HONEST)}
+AIMED = frozenset(
+    [
+        "own_main",
+        "skips_by_flag_later",
+        "leaves_the_goroutine",
+        "shadows_true",
+        "shadows_len_in_a_group",
+        "own_fmt",
+        "own_test_of_that_name",
+        "open_comment",
+        "open_raw_string",
+    ]
+)
+LANGUAGES = {"go": Attacks(TESTS, CHEATS, HONEST, AIMED)}

@@ -115,7 +115,11 @@ KOTLIN_HONEST = {
     "plain": "fun f(x: Long): Long {\n    return x * x + 1\n}\n",
     "helper": "fun sq(x: Long) = x * x\nfun f(x: Long): Long { println(x); return sq(x) + 1 }\n",
 }
+JAVA_AIMED = frozenset(
+    ["assertions_off", "own_main_in_the_class", "own_assertion_error", "stops_the_tests_thread", "open_comment"]
+)
+KOTLIN_AIMED = frozenset(["own_exception", "own_main"])
 LANGUAGES = {
-    "java": Attacks(JAVA_TESTS, JAVA_CHEATS, JAVA_HONEST),
-    "kotlin": Attacks(KOTLIN_TESTS, KOTLIN_CHEATS, KOTLIN_HONEST),
+    "java": Attacks(JAVA_TESTS, JAVA_CHEATS, JAVA_HONEST, JAVA_AIMED),
+    "kotlin": Attacks(KOTLIN_TESTS, KOTLIN_CHEATS, KOTLIN_HONEST, KOTLIN_AIMED),
 }

@@ -103,4 +103,23 @@ TS_HONEST = {
     "types": "interface P { v: number }\ntype Q = P | null;\nfunction g(p: Q): number { return p ? p.v : 0; }\n"
     "function f(x: number): number { console.log(x); return g({ v: x * x }) + 1; }\n",
 }
-LANGUAGES = {"javascript": Attacks(TESTS, CHEATS, HONEST), "typescript": Attacks(TS_TESTS, TS_CHEATS, TS_HONEST)}
+AIMED = frozenset(
+    [
+        "patches_deep_equal_later",
+        "replaces_require",
+        "replaces_global_require",
+        "replaces_module_load",
+        "require_cache",
+        "patches_object_is",
+        "replaces_error",
+        "kills_its_parent",
+        "redeclares_test",
+        "open_comment",
+        "open_template",
+    ]
+)
+TS_AIMED = frozenset(["patches_every", "redeclares_assert"])
+LANGUAGES = {
+    "javascript": Attacks(TESTS, CHEATS, HONEST, AIMED),
+    "typescript": Attacks(TS_TESTS, TS_CHEATS, TS_HONEST, TS_AIMED),
+}

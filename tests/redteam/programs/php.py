@@ -51,4 +51,15 @@ HONEST = {
     "function f(int $x): int { return (new P($x * $x))->v + 1; }\n",
     "destructors": "<?php\nclass D { function __destruct() { echo 'bye'; } }\n$d = new D();\nfunction f($x) { return $x * $x + 1; }\n",
 }
-LANGUAGES = {"php": Attacks(TESTS, CHEATS, HONEST)}
+AIMED = frozenset(
+    [
+        "own_exception",
+        "own_candidate",
+        "own_test",
+        "output_buffer",
+        "dumps_variables",
+        "prepended_tests_file",
+        "kills_its_parent",
+    ]
+)
+LANGUAGES = {"php": Attacks(TESTS, CHEATS, HONEST, AIMED)}

@@ -52,4 +52,17 @@ HONEST = {
     "closures_and_traits": "trait T { fn sq(&self) -> i64; }\nimpl T for i64 { fn sq(&self) -> i64 { self * self } }\n"
     "fn f(x: i64) -> i64 {\n    let g = |y: i64| y.sq() + 1;\n    g(x)\n",
 }
-LANGUAGES = {"rust": Attacks(TESTS, CHEATS, HONEST)}
+AIMED = frozenset(
+    [
+        "own_main",
+        "exported_assert",
+        "own_vec_and_string",
+        "own_prelude_module",
+        "stands_in_for_write",
+        "calls_the_mains",
+        "open_comment",
+        "open_raw_string",
+        "attribute_on_the_tests",
+    ]
+)
+LANGUAGES = {"rust": Attacks(TESTS, CHEATS, HONEST, AIMED)}

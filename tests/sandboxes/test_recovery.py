@@ -144,6 +144,22 @@ async def test_an_answer_that_always_takes_its_container_down_is_named(pool_of: 
             await judged(pool, attempt)
 
 
+async def test_what_is_lost_while_nothing_works_is_our_fault(pool_of: PoolOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No canary passes: a machine that loses whatever it runs, so the answer is not to blame."""
+    async with pool_of() as pool:
+
+        async def sick() -> bool:
+            return False
+
+        async def attempt() -> None:
+            raise ContainerLost("gone")
+
+        monkeypatch.setattr(pool, "healthy", sick)
+        with pytest.raises(SandboxError, match="whatever runs in them") as raised:
+            await judged(pool, attempt)
+        assert not isinstance(raised.value, LostTwice)
+
+
 async def test_memory_limits_follow_the_session(pool_of: PoolOf) -> None:
     hold = "b = bytearray(b'x') * (200 << 20); send(b'held')"
     async with pool_of() as pool:

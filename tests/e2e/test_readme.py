@@ -36,6 +36,7 @@ ELSEWHERE = {
     "mellum-eval sandbox build": "tests/sandboxes/test_image.py; a registry is needed",
     "mellum-eval sandbox build --from-debian": ".ci/run",
     "mellum-eval data fetch NAME": "tests/suites/test_sources.py",
+    "mellum-eval data contamination CORPUS...": "tests/mellum_eval/test_contamination.py",
     "mellum-eval serve --port 8080": "tests/mellum_eval/test_service.py",
 }
 PIPED = re.compile(r"^echo .*?\n.*mellum-eval verify$", re.M)

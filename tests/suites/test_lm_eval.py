@@ -91,7 +91,7 @@ def likelihood(context: str, choice: str) -> float:
 
 
 class Fixed:
-    """A base model that says the same as `lm_evals_scores`'s."""
+    """A base model that says the same as `lm_evals_own`'s."""
 
     info = BackendInfo("fixed", chat=False, identity={"scheme": "mock", "name": "fixed"})
 
@@ -111,18 +111,23 @@ class Fixed:
         pass
 
 
-def lm_evals_scores(files: Sequence[Path]) -> dict[str, dict[str, Any]]:
-    """What `simple_evaluate` makes of the same model's answers."""
+def lm_evals_own(files: Sequence[Path]) -> tuple[dict[str, dict[str, Any]], list[str], list[tuple[str, str]]]:
+    """What `simple_evaluate` makes of the same model's answers, and what it asked: contexts, and pairs to rank."""
     from lm_eval import simple_evaluate
     from lm_eval.api.model import LM
     from lm_eval.models.utils import postprocess_generated_text
     from lm_eval.tasks import TaskManager
 
+    contexts: list[str] = []
+    pairs: list[tuple[str, str]] = []
+
     class Same(LM):
         def generate_until(self, requests: Any, disable_tqdm: bool = False) -> list[str]:
+            contexts.extend(request.args[0] for request in requests)
             return [postprocess_generated_text(said(r.args[0]), r.args[1]["until"], None) for r in requests]
 
         def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+            pairs.extend(request.args for request in requests)
             return [(likelihood(*request.args), False) for request in requests]
 
         def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> list[float]:
@@ -135,7 +140,7 @@ def lm_evals_scores(files: Sequence[Path]) -> dict[str, dict[str, Any]]:
             model=Same(), tasks=[str(file) for file in files], task_manager=manager, bootstrap_iters=1000
         )
     assert made is not None
-    return dict(made["results"])
+    return dict(made["results"]), contexts, pairs
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +161,11 @@ def run_dir(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_scores_and_errors_are_lm_evals_own(folder: Path, run_dir: Path) -> None:
     files = [folder / "sums.yaml", folder / "choices.yaml"]
-    theirs = lm_evals_scores(files)
+    theirs, contexts, pairs = lm_evals_own(files)
+    asked = [json.loads(line)["prompt"] for line in (run_dir / "generations.jsonl").read_text().splitlines()]
+    assert sorted(prompt["text"] for prompt in asked if "choices" not in prompt) == sorted(contexts)
+    ranked = [(prompt["text"], choice) for prompt in asked for choice in prompt.get("choices", ())]
+    assert sorted(ranked) == sorted(pairs)
     ours = json.loads((run_dir / "scores.json").read_text())["suites"]
     compared = 0
     for file, task in zip(files, ("local_sums", "local_choices"), strict=True):

@@ -24,13 +24,16 @@ PYTHON = (3, 11)
 SITE = "usr/local/lib/python3.11/site-packages"
 SETS = ("bigcodebench",)
 
+PACKAGES = "python3-tk python3-distutils procps unzip"
+"""What Debian leaves out of the standard library (turtle needs tkinter, tensorflow distutils), and tools that programs
+or their tests call, as they do `python`."""
+
 _DOCKERFILE = f"""\
 FROM {{base}}
 COPY install /usr/local/sbin/mellum-install
-RUN sh /usr/local/sbin/mellum-install python3-tk && ln -sf python3 /usr/bin/python
+RUN sh /usr/local/sbin/mellum-install {PACKAGES} && ln -sf python3 /usr/bin/python
 COPY site /{SITE}
 """
-"""Of the standard library Debian leaves out tkinter, which turtle needs; tests of programs call `python`."""
 
 
 def image_of(name: str) -> str:

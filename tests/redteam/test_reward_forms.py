@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,11 +13,14 @@ import pytest
 
 from mellum_eval import rewards
 from sandboxes.choose import open_sandbox
+from sandboxes.engines import local_tools
 from sandboxes.errors import SandboxUnavailable
+from sandboxes.languages import LANGUAGES, NAMES
 
 from .cheats import EQUALITY, ESCAPES, EXHAUSTION, FORGERY, PATCHES
 from .honest import HONEST
 from .kinds import ARGUMENTS, KINDS, TIGHT, answer_of, check_of
+from .test_joined_programs import ATTACKS, LIMITS
 
 SQUARES = {x: x * x + 1 for x in ARGUMENTS}
 Score = Callable[[list[str], list[dict[str, Any]]], list[float | None]]
@@ -57,10 +61,19 @@ def served(engine: str) -> Iterator[str]:
         yield served.url
 
 
-@pytest.fixture(params=["trl", "verl", "http"])
-def score(request: pytest.FixtureRequest, engine: str) -> Iterator[Score]:
+FORMS = ("trl", "verl", "http")
+
+
+@pytest.fixture(params=FORMS)
+def form(request: pytest.FixtureRequest) -> str:
+    """The door."""
+    return str(request.param)
+
+
+@pytest.fixture
+def score(form: str, request: pytest.FixtureRequest, engine: str) -> Iterator[Score]:
     """Scores of completions by checks, through one of the forms."""
-    options: dict[str, Any] = {"sandbox": engine, "workers": 2}
+    options: dict[str, Any] = {"sandbox": engine, "workers": 2, "allow_shared": True}
 
     def trl(completions: list[str], checks: list[dict[str, Any]]) -> list[float | None]:
         messages = [[{"role": "assistant", "content": completion}] for completion in completions]
@@ -69,8 +82,8 @@ def score(request: pytest.FixtureRequest, engine: str) -> Iterator[Score]:
     def verl(completions: list[str], checks: list[dict[str, Any]]) -> list[float | None]:
         return list(rewards.compute_scores(["code"] * len(completions), completions, checks, **options))
 
-    if request.param != "http":
-        yield trl if request.param == "trl" else verl
+    if form != "http":
+        yield trl if form == "trl" else verl
         rewards.close()
         return
     import httpx
@@ -79,7 +92,7 @@ def score(request: pytest.FixtureRequest, engine: str) -> Iterator[Score]:
 
     def http(completions: list[str], checks: list[dict[str, Any]]) -> list[float | None]:
         jobs = [
-            {"id": str(number), **check, "code": completion.removeprefix("```python\n").removesuffix("\n```")}
+            {"id": str(number), **check, "code": re.sub(r"\A```\w+\n|\n```\Z", "", completion)}
             for number, (completion, check) in enumerate(zip(completions, checks, strict=True))
         ]
         answers = httpx.post(f"{url}/verify", json=jobs, timeout=600).json()
@@ -89,8 +102,8 @@ def score(request: pytest.FixtureRequest, engine: str) -> Iterator[Score]:
     yield http
 
 
-def fenced(code: str) -> str:
-    return f"```python\n{code}\n```"
+def fenced(code: str, language: str = "python") -> str:
+    return f"```{language}\n{code}\n```"
 
 
 @pytest.mark.timeout(900)
@@ -113,6 +126,26 @@ def test_the_honest_are_credited_in_every_form_right_after(score: Score) -> None
     kinds = list(KINDS)
     checks = [check_of(kind, SQUARES, {}).model_dump(mode="json", exclude_none=True) for kind in kinds]
     assert score([fenced(answer_of(kind, HONEST["plain"])) for kind in kinds], checks) == [1.0] * len(kinds)
+
+
+@pytest.mark.timeout(900)
+def test_no_program_in_any_language_is_credited_in_any_form(score: Score, form: str, engine: str) -> None:
+    """Kind `program`: two cheats of each language and form, others in each, and an honest answer beside them."""
+    completions, checks, honest = [], [], []
+    for language, attacks in ATTACKS.items():
+        if engine == "local" and local_tools.missing(LANGUAGES[NAMES[language]]):
+            continue  # it says so: tests/sandboxes/test_languages.py
+        cheats = [name for name in attacks.cheats if name not in attacks.aimed]
+        chosen = [attacks.cheats[name] for name in cheats[FORMS.index(form) :: len(cheats) // 2][:2]]
+        for code in (*chosen, attacks.honest["plain"]):
+            completions.append(fenced(code, language))
+            checks.append(
+                {"kind": "program", "language": language, "tests": attacks.tests, "limits": LIMITS.model_dump()}
+            )
+            honest.append(code == attacks.honest["plain"])
+    assert len(completions) >= (3 * len(ATTACKS) if engine == "docker" else 3)
+    scores = score(completions, checks)
+    assert scores == [float(right) for right in honest], list(zip(completions, scores, strict=True))
 
 
 @pytest.mark.timeout(900)

@@ -1,4 +1,6 @@
-"""Long prompts, a chunk at a time: what is computed at once does not grow with the prompt, only the cache does.
+"""Long prompts, a chunk at a time: only a chunk's activations are held.
+
+What grows with the prompt is the cache, and on one full layer at a time a copy of it and a mask of a chunk's rows.
 
 Shapes: T tokens of a chunk, D hidden, K key-value heads, C head dimension.
 """

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from suites.registry import RULER_LENGTHS, RULER_TASKS
+from suites.catalogue import RULER_LENGTHS, RULER_TASKS
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import typer
 
 from mellum_eval.errors import PrerequisiteMissing
 from suites import registry
+from suites.catalogue import BRIDGES, GROUPS
 
 if TYPE_CHECKING:
     from sandboxes.choose import Choice
@@ -27,7 +28,7 @@ LOG_EVERY_S = 30.0
 @app.command("list")
 def list_(as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False) -> None:
     """List every suite: name, category, what it is."""
-    entries = (*registry.entries(), *registry.BRIDGES.values())
+    entries = (*registry.entries(), *BRIDGES.values())
     if as_json:
         for entry in entries:
             row = {"name": entry.name, "category": entry.category, "summary": entry.summary}
@@ -38,7 +39,7 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="One JSON object 
         typer.echo(f"{entry.name:{width}}  {entry.category:9}  {entry.summary}")
         if entry.variants:
             typer.echo(f"{'':{width}}  {'':9}  variants: {' '.join(f':{variant}' for variant in entry.variants)}")
-    for group, members in registry.GROUPS.items():
+    for group, members in GROUPS.items():
         typer.echo(f"{group:{width}}  {'group':9}  {' '.join(members)}")
 
 
@@ -52,7 +53,7 @@ def show(
     from mellum_eval.terminal import printable
 
     suite = registry.get(name)
-    if suite.name in registry.BRIDGES:
+    if suite.name in BRIDGES:
         suite.problems()  # only the task knows what it is
     typer.echo(f"{suite.full_name}: {suite.summary}")
     typer.echo(f"category {suite.category}, version {suite.version}, metric {suite.metric}")

@@ -15,13 +15,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from suites import registry
+from suites.catalogue import GROUPS
 from suites.problem import Problem
 from suites.quick import QuickSuite
 
 if TYPE_CHECKING:
     from mellum_model.training.data import Generator, SuiteIndex
 
-QUICK = registry.GROUPS["quick"]
+QUICK = GROUPS["quick"]
 Record = Mapping[str, Any]
 Reasoning = Callable[[Problem], tuple[str, str]]
 """A problem's working, and the answer without it."""

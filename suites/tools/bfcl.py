@@ -15,8 +15,8 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from sandboxes.check import Answer, ToolCallCheck
+from suites.catalogue import BFCL_CATEGORIES
 from suites.problem import Message, Problem, Prompt
-from suites.registry import BFCL_CATEGORIES
 from suites.sampling import Sampling
 from suites.sources import DataSource, read_jsonl
 from suites.suite import Suite

@@ -13,11 +13,12 @@ import pytest
 from sandboxes.check import ContainsCheck
 from sandboxes.verify import Verifiers
 from suites import registry
+from suites.catalogue import GROUPS, RULER_LENGTHS, RULER_TASKS
 from suites.long_context.length import FULL, LENGTHS, TEMPLATE_ROOM, fitted
 from suites.long_context.task import PROBLEMS, LongContext
 from suites.problem import Problem
 
-TASKS = tuple(f"ruler_{task}" for task in registry.RULER_TASKS)
+TASKS = tuple(f"ruler_{task}" for task in RULER_TASKS)
 
 
 def task(name: str) -> LongContext:
@@ -63,8 +64,8 @@ def test_the_fixed_problems_stay_what_they_are(name: str) -> None:
 
 
 def test_the_registry_s_lengths_are_the_suites() -> None:
-    assert tuple(LENGTHS) == registry.RULER_LENGTHS
-    assert len(registry.GROUPS["long_context"]) == len(TASKS) * len(LENGTHS)
+    assert tuple(LENGTHS) == RULER_LENGTHS
+    assert len(GROUPS["long_context"]) == len(TASKS) * len(LENGTHS)
     assert {registry.get(name).category for name in TASKS} == {"long_context"}
 
 

@@ -14,10 +14,11 @@ from sandboxes.check import CallsCheck, ChoiceCheck, MathCheck, RefusalCheck, To
 from sandboxes.extract import choice_letter, final_answer, python_code
 from sandboxes.verify import Verifiers
 from suites import registry
+from suites.catalogue import GROUPS
 from suites.quick import QuickSuite, side_of
 from suites.quick.knowledge import LETTERS, TOWNS, WORLD
 
-NAMES = registry.GROUPS["quick"]
+NAMES = GROUPS["quick"]
 TRAIN = 20_000
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from suites import registry
+from suites.catalogue import Entry
 from suites.registry import UnknownSuite
 
 
 @pytest.mark.parametrize("entry", registry.entries(), ids=lambda entry: entry.name)
-def test_the_listing_says_what_the_class_says(entry: registry.Entry) -> None:
+def test_the_listing_says_what_the_class_says(entry: Entry) -> None:
     suite = registry.get(entry.name)
     assert (suite.name, suite.category, suite.summary) == (entry.name, entry.category, entry.summary)
     assert suite.variants == entry.variants
@@ -20,7 +21,7 @@ def test_the_listing_says_what_the_class_says(entry: registry.Entry) -> None:
 
 
 @pytest.mark.parametrize("entry", registry.entries(), ids=lambda entry: entry.name)
-def test_variants_carry_their_name_and_read_known_sources(entry: registry.Entry) -> None:
+def test_variants_carry_their_name_and_read_known_sources(entry: Entry) -> None:
     for variant in entry.variants:
         suite = registry.get(f"{entry.name}:{variant}")
         assert suite.full_name == f"{entry.name}:{variant}"

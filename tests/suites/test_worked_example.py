@@ -9,6 +9,7 @@ import pytest
 
 from mellum_eval.cli import _run
 from suites import registry
+from suites.catalogue import Entry
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "suites.md"
 
@@ -21,7 +22,7 @@ def test_the_worked_example_is_a_suite(
     assert len(found[1].splitlines()) <= 36
     (tmp_path / "capitals_example.py").write_text(found[1], "utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
-    entry = registry.Entry("capitals", "capitals_example:Capitals", "knowledge", "3 countries and their capitals")
+    entry = Entry("capitals", "capitals_example:Capitals", "knowledge", "3 countries and their capitals")
     monkeypatch.setitem(registry._BY_NAME, "capitals", entry)
     assert _run(["suites", "validate", "capitals", "--sandbox", "local", "--workers", "1"]) == 0
     assert "capitals: gold 3/3, empty 0/3" in capsys.readouterr().out

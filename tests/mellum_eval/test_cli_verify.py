@@ -58,7 +58,7 @@ def test_malformed_lines_are_answered_and_the_rest_goes_on() -> None:
 
 
 def test_too_many_that_could_not_be_judged_is_exit_1() -> None:
-    broken = {"id": "b", "kind": "check", "code": "f = 1", "entry_point": "f", "test": "no check here"}
+    broken = {"id": "b", "kind": "check", "code": "f = 1", "entry_point": "f", "test": "1 / 0\ndef check(f): f(1)"}
     lines = [job("a"), json.dumps(broken)]
     assert verify(lines)[0] == 1
     assert verify(lines, "--max-infra-rate", "0.5")[0] == 0

@@ -17,6 +17,7 @@ from sandboxes.sandbox import Sandbox
 from sandboxes.verdict import Outcome, Verdict
 from sandboxes.verify import require_languages
 from suites import registry
+from suites.catalogue import BRIDGES
 from suites.problem import Problem
 from suites.suite import Suite
 from suites.validate import missing_data, validate
@@ -144,7 +145,7 @@ def test_list_names_every_suite_once(capsys: pytest.CaptureFixture[str]) -> None
     code, out, err = run(capsys, "suites", "list", "--json")
     assert (code, err) == (0, "")
     rows = [json.loads(line) for line in out.splitlines()]
-    assert [row["name"] for row in rows] == [entry.name for entry in registry.entries()]
+    assert [row["name"] for row in rows] == [entry.name for entry in (*registry.entries(), *BRIDGES.values())]
     code, out, _ = run(capsys, "suites", "list")
     assert all(entry.summary in out for entry in registry.entries())
 

@@ -87,3 +87,10 @@ def test_without_the_renderer_the_report_says_so(
     page = made.of("html")
     assert page is not None
     assert "mellum-eval[report]" in page.read_text("utf-8")
+
+
+def test_runs_without_a_suite_in_common_are_not_drawn_and_that_is_said(make_run: MakeRun, tmp_path: Path) -> None:
+    runs = [make_run("a", suites=["gsm8k"]), make_run("b", suites=["ifeval"])]
+    page = build_report(runs, out=tmp_path / "out", formats=["html"]).of("html")
+    assert page is not None
+    assert "No plots: they compare runs on suites that all of them took" in page.read_text("utf-8")

@@ -15,13 +15,16 @@ import pytest
 
 from sandboxes.check import CallsCheck, StdioCheck
 from sandboxes.errors import SandboxError, SandboxUnavailable
+from sandboxes.extract import fenced_blocks
 from sandboxes.pool import SandboxPool
 from sandboxes.splitting import candidate_names
 from sandboxes.verify import Verifiers
 from suites import registry
 from suites.code import livecodebench
 from suites.code.cruxeval import prediction, program
+from suites.code.humanevalpack import LANGUAGES
 from suites.code.livecodebench import LiveCodeBench, private_tests, unpickled_string
+from suites.code.snippet import defines
 from suites.conversation import GoOn, ModelTurn, Over
 from suites.sources import SourceMissing
 
@@ -246,6 +249,16 @@ def test_mbpp_is_answered_by_blocks_and_between_its_marks() -> None:
 
 
 @pytest.mark.usefixtures("data_dir")
+@pytest.mark.parametrize("language", [name for name in LANGUAGES if name != "python"])
+@pytest.mark.usefixtures("data_dir")
+def test_humanevalpacks_solutions_define_the_function_that_is_looked_for(language: str) -> None:
+    suite = registry.get(f"humanevalpack:{language}")
+    for problem in suite.problems():
+        for text in (problem.gold, *problem.wrong):
+            (block,) = fenced_blocks(text or "")
+            assert defines(block.code, LANGUAGES[language], problem.metadata["function"]), problem.id
+
+
 def test_bigcodebench_programs_have_what_their_tests_import() -> None:
     """As in the reference, where both are one module: 20 canonical solutions use what only the tests import."""
     suite = registry.get("bigcodebench")

@@ -97,7 +97,9 @@ class HumanEvalPack(Suite):
     sources = tuple(SOURCES.values())
     variants = (*LANGUAGES, *(f"{language}-fix" for language in LANGUAGES))
     wrong_gold = MappingProxyType({})
-    right_wrong = MappingProxyType({})
+    right_wrong = MappingProxyType(
+        {"CPP/23": "its tests call strlen on literals, which the C library's own takes: no answer is ever called"}
+    )
 
     def data(self) -> tuple[DataSource, ...]:
         """One file a language."""

@@ -106,7 +106,7 @@ def _tests(tests: str) -> str:
         for path, words in _PATHS.items()
         if (known := [word for word in words.split() if word in used])
     )
-    marked = re.findall(r"#\[test\](?:\s*#\[[^\]]*\])*\s*(?:pub\s+)?fn\s+(\w+)", tests)
+    marked = re.findall(r"#\[test\](?:\s*#\[[^\]]*\])*\s*(?:pub\s+)?fn\s+(\w+)", bare(tests))
     module = re.search(r"#\[cfg\(test\)\]\s*(?:pub\s+)?mod\s+(\w+)", tests)
     text = re.sub(r"#\[(?:test|cfg\(test\))\]", "", tests)
     if marked:

@@ -48,3 +48,9 @@ def test_any_text_is_joined(language: str, code: str) -> None:
 
 def test_every_module_has_its_attacks() -> None:
     assert all(importlib.import_module(f"tests.redteam.programs.{module}").LANGUAGES for module in MODULES)
+
+
+def test_rust_tests_are_found_behind_comments_and_not_in_them() -> None:
+    tests = "#[test]\n// why\nfn one() { f(); }\n// #[test] fn two() {}\n#[test] fn three(s: &'static str) {}\n"
+    made = join(named("rust"), "fn f() {}", tests).files["tests.rs"].decode()
+    assert made.rstrip().endswith("pub fn run() { t::one(); t::three();  }")

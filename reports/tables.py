@@ -84,6 +84,13 @@ def _measured(board: Board) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
     for row in board.rows:
         total, active = row.run.parameters
+        measured = {
+            "kind": "measured",
+            "model": row.run.label,
+            "run": str(row.run.path),
+            "total_parameters_1e9": total,
+            "active_parameters_1e9": active,
+        }
         for column in board.columns:
             cell = row.cells.get(column.suite)
             if cell is None:
@@ -93,11 +100,7 @@ def _measured(board: Board) -> list[dict[str, Any]]:
                 headline = name == cell.result.headline
                 lines.append(
                     {
-                        "kind": "measured",
-                        "model": row.run.label,
-                        "run": str(row.run.path),
-                        "total_parameters_1e9": total,
-                        "active_parameters_1e9": active,
+                        **measured,
                         "category": column.category,
                         "suite": column.suite,
                         "metric": name,
@@ -117,11 +120,7 @@ def _measured(board: Board) -> list[dict[str, Any]]:
             if score.value is not None and score.ci95 is not None:
                 lines.append(
                     {
-                        "kind": "measured",
-                        "model": row.run.label,
-                        "run": str(row.run.path),
-                        "total_parameters_1e9": total,
-                        "active_parameters_1e9": active,
+                        **measured,
                         "category": "overall",
                         "suite": name,
                         "metric": "overall",

@@ -200,7 +200,7 @@ def _report(result: Validation) -> None:
     wrong = f", wrong {result.wrong_passed}/{result.with_wrong}" if result.with_wrong else ""
     typer.echo(f"{result.suite}: {gold}{wrong}, empty {result.empty_passed}/{result.problems}{right}")
     for identifier, evidence in result.known.items():
-        typer.echo(f"  {identifier}: gold is wrong in the data: {evidence}")
+        typer.echo(f"  {identifier}: gold cannot pass here: {evidence}")
     for identifier, evidence in result.let_pass.items():
         typer.echo(f"  {identifier}: a wrong answer passes the data's tests: {evidence}")
     for finding in result.findings:

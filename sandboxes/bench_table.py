@@ -25,6 +25,8 @@ from sandboxes.pool import CANARY, SandboxPool
 from sandboxes.sandbox import Role
 
 WORKERS = (1, 2, 4)
+QUEUED = 64
+"""Jobs outstanding while worker counts are compared: enough that no worker ever waits for one."""
 OUTSTANDING = (1, 8, 64, 512)
 ROUNDS = 3
 """Jobs of each client at least; its first is not counted, since the queue is still filling."""
@@ -32,9 +34,10 @@ ROUNDS = 3
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What so many outstanding jobs met.
+    """What so many outstanding jobs met at so many workers.
 
     Attributes:
+        workers: Workers that served.
         outstanding: Jobs that were given and not answered, at any time.
         jobs: Jobs measured.
         rate: Jobs a second.
@@ -43,9 +46,11 @@ class Load:
         service_ms: Median time from a worker's taking a job up to its verdict, at this load.
         over_median: p99 / p50 here: 1 is perfectly fair.
         over_service: p99 / service_ms.
-        over_alone: p99 here / p50 at one outstanding, which is the time of a job with the machine to itself.
+        over_alone: p99 here / p50 at one outstanding, which is the time of a job with the machine to itself; None
+            where that was not measured.
     """
 
+    workers: int
     outstanding: int
     jobs: int
     rate: float
@@ -54,19 +59,19 @@ class Load:
     service_ms: float
     over_median: float
     over_service: float
-    over_alone: float
+    over_alone: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """All of it; `workers` are those of `loads` and `beside`.
+    """All of it; `workers` are those of `loads` and `beside`, and `by_workers` has a row for each count of workers.
 
     `memory_mb` is the PSS of a resting worker's processes by role, empty where it cannot be read.
     """
 
     seconds: float
     workers: int
-    by_workers: dict[int, float]
+    by_workers: list[Load]
     loads: list[Load]
     memory_mb: dict[str, float]
     beside: list[Row]
@@ -89,10 +94,10 @@ async def table(
         counts: Workers to compare.
         outstanding: Loads to try, the first without a queue.
     """
-    by_workers = {}
+    by_workers: list[Load] = []
     for count in counts:
         async with await open_pool(count) as pool:
-            by_workers[count] = (await _load(pool, 2 * count, seconds, 1.0)).rate
+            by_workers.append(await _load(pool, QUEUED, seconds, None))
     async with await open_pool(workers) as pool:
         loads: list[Load] = []
         for jobs in outstanding:
@@ -127,8 +132,19 @@ async def _load(pool: SandboxPool, outstanding: int, seconds: float, alone_ms: f
     cuts = statistics.quantiles(spent, n=100, method="inclusive")
     p50, p99 = cuts[49], cuts[98]
     service_ms = statistics.median(served)
+    if outstanding == 1:
+        alone_ms = p50
     return Load(
-        outstanding, len(spent), rate, p50, p99, service_ms, p99 / p50, p99 / service_ms, p99 / (alone_ms or p50)
+        workers=pool.workers,
+        outstanding=outstanding,
+        jobs=len(spent),
+        rate=rate,
+        p50_ms=p50,
+        p99_ms=p99,
+        service_ms=service_ms,
+        over_median=p99 / p50,
+        over_service=p99 / service_ms,
+        over_alone=p99 / alone_ms if alone_ms else None,
     )
 
 
@@ -173,19 +189,24 @@ def _pss_mb(pid: int) -> float:
     return kib / 1024 + below
 
 
+_COLUMNS = ("workers", "outstanding", "jobs/s", "p50 ms", "p99 ms", "service ms", "p99/p50", "p99/service", "p99/alone")
+
+
+def _row(load: Load) -> str:
+    alone = "-" if load.over_alone is None else f"{load.over_alone:.1f}"
+    return (
+        f"{load.workers:>13}{load.outstanding:>13}{load.rate:>13.1f}{load.p50_ms:>13.1f}{load.p99_ms:>13.1f}"
+        f"{load.service_ms:>13.1f}{load.over_median:>13.2f}{load.over_service:>13.1f}{alone:>13}"
+    )
+
+
 def lines(measured: Table) -> list[str]:
     """The table as text."""
-    out = [f"{measured.seconds:g} s a row, {os.cpu_count()} CPUs; a job is a verdict on a trivial function", ""]
-    out.append(f"{'workers':<12}{'jobs/s':>9}")
-    out += [f"{count:<12}{rate:>9.1f}" for count, rate in measured.by_workers.items()]
-    head = ("jobs/s", "p50 ms", "p99 ms", "service ms", "p99/p50", "p99/service", "p99/alone")
-    out += ["", f"{'outstanding':<12}" + "".join(f"{name:>12}" for name in head)]
-    out += [
-        f"{load.outstanding:<12}{load.rate:>12.1f}{load.p50_ms:>12.1f}{load.p99_ms:>12.1f}{load.service_ms:>12.1f}"
-        f"{load.over_median:>12.2f}{load.over_service:>12.1f}{load.over_alone:>12.1f}"
-        for load in measured.loads
-    ]
-    out.append(f"{measured.workers} workers; service: median from a worker's taking a job to its verdict, at that load")
+    out = [f"{measured.seconds:g} s a row, {os.cpu_count()} CPUs; a job is a verdict on a trivial function"]
+    for loads in (measured.by_workers, measured.loads):
+        out += ["", "".join(f"{name:>13}" for name in _COLUMNS)]
+        out += [_row(load) for load in loads]
+    out.append("service: median from a worker's taking a job to its verdict, at that load")
     out.append("alone: the p50 with one outstanding, a job with the machine to itself")
     out += ["", f"{'memory of a worker':<30}{'PSS MiB':>9}"]
     out += [f"{role:<30}{size:>9.1f}" for role, size in measured.memory_mb.items()]

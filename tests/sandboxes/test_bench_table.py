@@ -6,7 +6,7 @@ import os
 
 from engines import engine_called
 
-from sandboxes.bench_table import lines, table
+from sandboxes.bench_table import QUEUED, lines, table
 from sandboxes.pool import SandboxPool
 
 
@@ -15,7 +15,8 @@ async def test_the_table_says_what_load_does_to_latency() -> None:
         return SandboxPool(await engine_called("local"), count)
 
     measured = await table(opened, 2, 0.2, counts=(1, 2), outstanding=(1, 48))
-    assert list(measured.by_workers) == [1, 2]
+    assert [(load.workers, load.outstanding) for load in measured.by_workers] == [(1, QUEUED), (2, QUEUED)]
+    assert measured.by_workers[1].over_service < measured.by_workers[0].over_service  # more places to be served in
     assert [load.outstanding for load in measured.loads] == [1, 48]
     for load in measured.loads:
         assert load.jobs >= 2 * load.outstanding

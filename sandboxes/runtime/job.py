@@ -12,7 +12,7 @@ from sandboxes.runtime.meter import Meter
 FIRST_TICK_S = 0.06
 TICK_S = 0.1
 WALL_PATIENCE = 20
-"""However long it stood in line for a CPU, a session ends after this many times its wall limit."""
+"""However long it was kept waiting, a session ends after this many times its wall limit."""
 GROUP_SLACK_S = 0.25
 """The group's clock also counts rounding and what is ours; only a clear excess over the processes' times is used."""
 
@@ -45,6 +45,8 @@ class Job:
         self.group_cpu: float | None = None
         self.delay = 0.0
         self.delays: dict[str, float] = {}
+        self.unheard = 0.0
+        self._unheard_since: float | None = None
         now = time.monotonic()
         self.opened = now
         self.closed = now
@@ -101,6 +103,22 @@ class Job:
             self.end = frames.OVERSIZE
         self.kill(frames.OVERSIZE)
 
+    def hold(self) -> None:
+        """Nobody takes its words for now: it may be standing at a full pipe, which is not its time."""
+        if self._unheard_since is None and not self.dead:
+            self._unheard_since = time.monotonic()
+
+    def release(self) -> None:
+        """Its words are taken again."""
+        if self._unheard_since is not None:
+            self.unheard += time.monotonic() - self._unheard_since
+            self._unheard_since = None
+
+    def own_s(self, now: float) -> float:
+        """Wall seconds that passed until then, less those in which it was kept waiting for a CPU or a reader."""
+        unheard = self.unheard + (now - self._unheard_since if self._unheard_since is not None else 0.0)
+        return max(0.0, now - self.opened - self.delay - unheard)
+
     def measure(self, data: bytes) -> bool:
         """Follow the lengths of the messages in a piece of the outbox's stream. False: one is over the cap."""
         at = 0
@@ -147,12 +165,13 @@ class Job:
         waited = max((delay - self.delays.get(path, 0.0) for path, delay in delays.items()), default=0.0)
         self.delay = min(self.delay + waited, elapsed)
         self.delays = delays
-        if elapsed - self.delay > self.wall_limit or elapsed > WALL_PATIENCE * self.wall_limit:
+        if self.own_s(now) > self.wall_limit or elapsed > WALL_PATIENCE * self.wall_limit:
             return frames.WALL_LIMIT
         return None
 
     def exited(self, status: int, cpu: float, rss_kb: int, now: float) -> None:
         """The zygote has reaped the main process."""
+        self.release()
         self.dead = True
         self.status = status
         self.main_cpu = cpu
@@ -181,7 +200,7 @@ class Job:
                 end = frames.PROTOCOL
             else:
                 end = frames.EXITED
-        wall = max(0.0, self.closed - self.opened - self.delay)
+        wall = self.own_s(self.closed)
         reason = left.encode("utf-8", "replace")[:300]
         head = frames.ENDING.pack(
             end, self.status, cpu, wall, self.peak_kb / 1024, meter.own_mb(), not left, len(reason)

@@ -133,9 +133,12 @@ class Supervisor(Loop):
                 self.watch(self.harness.out, self.flush, WRITABLE)
             if len(self.outgoing) >= frames.WINDOW and self.job is not None:
                 self.pause(self.job.outbox, self.job.stdout)
+                self.job.hold()
         else:
             self.forget(self.harness.out)
             self.resume()
+            if self.job is not None:
+                self.job.release()
 
     # -- from the harness -----------------------------------------------------------------------------------------
 

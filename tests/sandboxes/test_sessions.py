@@ -221,6 +221,17 @@ async def test_a_flood_of_messages_that_nobody_reads_waits(pool_of: PoolOf) -> N
         assert ending.end in (End.KILLED, End.CPU_LIMIT)
 
 
+async def test_time_in_which_nobody_takes_its_words_is_not_the_childs(pool_of: PoolOf) -> None:
+    limits = Limits(cpu_s=0.25, wall_s=1.5, memory_mb=128)
+    async with pool_of() as pool, pool.session(Role.ARENA, limits) as session:
+        await session.send(b"send(b'x' * 8_000_000)")
+        await asyncio.sleep(3)  # a harness that starves, or a judge that is not done with what it got
+        assert await session.receive() == b"x" * 8_000_000
+        ending = await session.finish()
+        assert ending.end is End.EXITED
+        assert ending.wall_s < 1.5
+
+
 async def test_a_child_that_never_reads_does_not_block_us(pool_of: PoolOf) -> None:
     async with pool_of() as pool, pool.session(Role.ARENA, Limits(cpu_s=0.3, wall_s=1.8, memory_mb=128)) as session:
         await session.send(b"import time; time.sleep(60)")

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-from sandboxes.check import InstructionsCheck
 from sandboxes.verifiers.ifbench_words import PACKAGES
+from suites.chat.instructions import instruction_problems
 from suites.problem import Problem
 from suites.sampling import Sampling
-from suites.sources import DataSource, SourceMissing, github, read_jsonl
+from suites.sources import DataSource, SourceMissing, github
 from suites.suite import Suite
 
 PROMPTS = DataSource(
@@ -48,17 +48,4 @@ class IfBench(Suite):
             raise SourceMissing(
                 f"IFBench's rules need {', '.join(missing)}", 'run `pip install "mellum-eval[ifbench]"`'
             )
-        return [
-            Problem(
-                id=f"ifbench/{row['key']}",
-                ask=row["prompt"],
-                check=InstructionsCheck(
-                    kind="instructions",
-                    prompt=row["prompt"],
-                    instruction_id_list=row["instruction_id_list"],
-                    kwargs=row["kwargs"],
-                ),
-                metadata={"instructions": row["instruction_id_list"]},
-            )
-            for row in read_jsonl(PROMPTS)
-        ]
+        return instruction_problems(PROMPTS, self.name)

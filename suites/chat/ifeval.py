@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sandboxes.check import InstructionsCheck
+from suites.chat.instructions import instruction_problems
 from suites.problem import Problem
 from suites.sampling import Sampling
-from suites.sources import DataSource, github, read_jsonl
+from suites.sources import DataSource, github
 from suites.suite import Suite
 
 PROMPTS = DataSource(
@@ -39,17 +39,4 @@ class IfEval(Suite):
 
     def problems(self) -> Sequence[Problem]:
         """Ids are the data set's keys."""
-        return [
-            Problem(
-                id=f"ifeval/{row['key']}",
-                ask=row["prompt"],
-                check=InstructionsCheck(
-                    kind="instructions",
-                    prompt=row["prompt"],
-                    instruction_id_list=row["instruction_id_list"],
-                    kwargs=row["kwargs"],
-                ),
-                metadata={"instructions": row["instruction_id_list"]},
-            )
-            for row in read_jsonl(PROMPTS)
-        ]
+        return instruction_problems(PROMPTS, self.name)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from typing import Any
 
 import pytest
 
-from mellum_eval.backends.base import Backend, Completion, Request
+from mellum_eval.backends.base import Backend, BackendInfo, Completion, Failure, Reply, Request, concurrently
 from mellum_eval.records import Manifest
 from sandboxes.check import Answer, Check, ExactCheck
 from sandboxes.sandbox import Sandbox
@@ -45,6 +46,32 @@ class Late(Sums):
     async def prepare(self, sandbox: Sandbox, *, wanted: Collection[str] | None = None) -> Sequence[Problem]:
         await asyncio.sleep(0.01)
         return self.problems()
+
+
+class Scripted:
+    """Answers with whatever `reply` returns or raises, each request after a while of its own."""
+
+    info = BackendInfo("scripted", chat=True, identity={})
+
+    def __init__(self, reply: Callable[[Request], Any], limit: int = 4) -> None:
+        self.reply, self.limit = reply, limit
+        self.asked: list[Request] = []
+
+    def generate(self, requests: AsyncIterator[Request]) -> AsyncGenerator[Reply, None]:
+        return concurrently(requests, self.limit, self._one)
+
+    loglikelihood = generate
+
+    async def _one(self, request: Request) -> Completion | Failure:
+        self.asked.append(request)
+        await asyncio.sleep(random.random() / 500)
+        reply = self.reply(request)
+        if isinstance(reply, (Completion, Failure)):
+            return reply
+        return Completion(reply, tokens={"prompt": 10, "completion": 2}, latency_s=0.5)
+
+    async def aclose(self) -> None:
+        pass
 
 
 class FakeJudge:

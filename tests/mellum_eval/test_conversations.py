@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from pipeline_fakes import SUITES, FakeJudge, Sums, manifest
+from pipeline_fakes import SUITES, FakeJudge, Scripted, Sums, manifest
 
 from mellum_eval import asking
-from mellum_eval.backends.base import BackendInfo, Completion, Failure, Incoming, Reply, Request, concurrently
+from mellum_eval.backends.base import Completion, Failure, Incoming, Reply, Request
 from mellum_eval.backends.mock import MockBackend
 from mellum_eval.backends.replay import ReplayBackend
 from mellum_eval.errors import PrerequisiteMissing
@@ -77,29 +77,6 @@ class _Count:
 def counting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SUITES, "counting", Counting)
     monkeypatch.setattr(Counting, "open", set())
-
-
-class Scripted:
-    """Says whatever `reply` returns, each request after a while of its own."""
-
-    info = BackendInfo("scripted", chat=True, identity={})
-
-    def __init__(self, reply: Callable[[Request], Any], limit: int = 4) -> None:
-        self.reply, self.limit = reply, limit
-        self.asked: list[Request] = []
-
-    def generate(self, requests: AsyncIterator[Request]) -> AsyncGenerator[Reply, None]:
-        return concurrently(requests, self.limit, self._one)
-
-    loglikelihood = generate
-
-    async def _one(self, request: Request) -> Completion | Failure:
-        self.asked.append(request)
-        await asyncio.sleep(random.random() / 500)
-        reply = self.reply(request)
-        if isinstance(reply, (Completion, Failure)):
-            return reply
-        return Completion(reply, tokens={"prompt": 10, "completion": 2}, latency_s=0.5)
 
 
 class Batched(Scripted):

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pipeline_fakes import FakeJudge, Late, Sums, manifest, ours
+from pipeline_fakes import FakeJudge, Late, Scripted, Sums, manifest, ours
 
 from mellum_eval import pipeline as module
-from mellum_eval.backends.base import BackendInfo, Completion, Failure, Reply, Request, concurrently
+from mellum_eval.backends.base import Failure, Request
 from mellum_eval.backends.mock import MockBackend
 from mellum_eval.backends.replay import ReplayBackend
 from mellum_eval.errors import PrerequisiteMissing, UserError
@@ -25,30 +24,6 @@ from sandboxes.errors import SandboxError
 from sandboxes.verdict import Outcome
 
 pytestmark = pytest.mark.usefixtures("fake_suites")
-
-
-class Scripted:
-    """Answers with whatever `reply` returns or raises, each request after a while of its own."""
-
-    info = BackendInfo("scripted", chat=True, identity={})
-
-    def __init__(self, reply: Any, limit: int = 4) -> None:
-        self.reply, self.limit = reply, limit
-        self.asked: list[Request] = []
-
-    def generate(self, requests: AsyncIterator[Request]) -> AsyncGenerator[Reply, None]:
-        return concurrently(requests, self.limit, self._one)
-
-    loglikelihood = generate
-
-    async def _one(self, request: Request) -> Completion | Failure:
-        self.asked.append(request)
-        await asyncio.sleep(random.random() / 500)
-        reply = self.reply(request)
-        return reply if isinstance(reply, (Completion, Failure)) else Completion(reply)
-
-    async def aclose(self) -> None:
-        pass
 
 
 def planned(*suites: str, **spec: Any) -> list[PlannedSuite]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import Any
 
 import pytest
+from engines import engine_called
 
 from sandboxes.check import RepositoryCheck, is_shared
-from sandboxes.choose import Choice, open_sandbox
-from sandboxes.errors import SandboxUnavailable
 from sandboxes.job import JobError, parse_job
 from sandboxes.pool import SandboxPool
 from sandboxes.repository import BadChange, changed, changes_in, is_path
@@ -106,14 +104,8 @@ CHEATS: dict[str, dict[str, str]] = {
 
 @pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.docker), "local"])
 async def pool(request: pytest.FixtureRequest) -> AsyncIterator[SandboxPool]:
-    """One worker of each role; skipped where the engine is missing, failed where it must be there."""
-    try:
-        made = await open_sandbox(cast("Choice", request.param), 1)
-    except SandboxUnavailable as missing:
-        if request.param == "docker" and os.environ.get("MELLUM_REQUIRE_DOCKER") != "1":
-            pytest.skip(str(missing))
-        raise
-    async with made:
+    """One worker of each role."""
+    async with SandboxPool(await engine_called(request.param), 1) as made:
         yield made
 
 

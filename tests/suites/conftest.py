@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import cast
 
 import pytest
+from engines import engine_called
 
-from sandboxes.choose import Choice, open_sandbox
-from sandboxes.errors import SandboxUnavailable
 from sandboxes.pool import SandboxPool
 
 
 @pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.docker), "local"])
 async def pool(request: pytest.FixtureRequest) -> AsyncIterator[SandboxPool]:
-    """Two workers of each role; skipped where the engine is missing, failed where it must be there."""
-    try:
-        made = await open_sandbox(cast("Choice", request.param), 2)
-    except SandboxUnavailable as missing:
-        if request.param == "docker" and os.environ.get("MELLUM_REQUIRE_DOCKER") != "1":
-            pytest.skip(str(missing))
-        raise
-    async with made:
+    """Two workers of each role."""
+    async with SandboxPool(await engine_called(request.param), 2) as made:
         yield made
 
 

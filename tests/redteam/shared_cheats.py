@@ -453,6 +453,17 @@ REPORT = {
         def f(x): return x
         """
     ),
+    "sees_other_threads": _code(
+        """
+        import sys, threading
+        def f(x):
+            seen = []
+            thread = threading.Thread(target=lambda: seen.extend(sys._current_frames()))
+            thread.start()
+            thread.join()
+            return x * x + 1 if len(seen) > 1 else x
+        """
+    ),
     "thread_patches_for_ever": _code(
         """
         import threading, time

@@ -66,10 +66,13 @@ def rlvr(
         if tensorboard:
             need_tensorboard()
         from mellum_eval.cli.environments import openers
+        from mellum_eval.rewards import background
         from mellum_eval.rewards.options import Options
         from mellum_model.post_training.rlvr.run import run_rlvr
 
         options = Options(sandbox=sandbox.value if sandbox else "auto", workers=workers, ray=ray)
+        # Sandboxes start while the model is loaded; where they cannot, the first judgement says so.
+        background.submit(options, lambda judges: judges.ready())
         directory = out if out is not None else Path("training") / found.name
         with until_signal() as stopped, _watcher(found.name) as watcher:
             done = run_rlvr(
@@ -92,10 +95,11 @@ def rlvr(
 
 
 def _say_end(done: FinishedRun) -> None:
-    totals = done.outcome.totals.shares()
-    if done.outcome.totals.steps:
-        shares = ", ".join(f"{name.replace('_', ' ')} {share:.1%}" for name, share in totals.items())
-        typer.echo(f"wall time: {shares}", err=True)
+    parts = (("after the first step", done.outcome.steady), ("with it, in which sandboxes start", done.outcome.totals))
+    for name, totals in parts:
+        if totals.steps:
+            shares = ", ".join(f"{part.replace('_', ' ')} {share:.1%}" for part, share in totals.shares().items())
+            typer.echo(f"wall time {name}: {shares}", err=True)
     if done.model is None:
         typer.echo(f"stopped after step {done.outcome.step} of {done.steps}; --resume goes on from there", err=True)
         return

@@ -118,7 +118,7 @@ def test_killed_it_goes_on_and_ends_with_a_model(tmp_path: Path) -> None:
     assert refused.returncode == 2 and "--resume" in refused.stderr
     done = subprocess.run([*command, "--resume"], env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
-    assert "waiting on verdicts" in done.stderr and "held-out pass@1" in done.stdout
+    assert "wall time after the first step: waiting on rollouts" in done.stderr and "held-out pass@1" in done.stdout
     kinds = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in kinds if line["kind"] == "step"] == [1, 2, 3]
     assert (tmp_path / "out" / "model" / "model.safetensors").exists()

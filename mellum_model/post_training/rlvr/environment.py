@@ -66,6 +66,7 @@ class Episode(Protocol):
         """Take the model's turn: its whole text, reasoning included, and `stop` or `length`.
 
         The future raises only where judging has become impossible altogether; training then stops and can be resumed.
+        Not called where the first turn is the last, and another episode of the group was given the same text.
         """
         ...
 

@@ -1,7 +1,8 @@
 """One batch of rollouts: every group's answers are drawn, and each is sent to be judged the moment it ends.
 
 Drawing does not wait for verdicts, unless an episode may have another turn: then what comes back may be a further
-request. When all is drawn, the verdicts that are still out are left to whoever takes the batch.
+request. When all is drawn, the verdicts that are still out are left to whoever takes the batch. Rollouts of one group
+that end with the same words at their first turn share one verdict.
 """
 
 from __future__ import annotations
@@ -73,6 +74,8 @@ class Gathered:
     def __init__(self, rollouts: list[Rollout], replies: SimpleQueue[tuple[int, Future[Reply]]], out: int) -> None:
         self.rollouts = rollouts
         self.seconds = Seconds()
+        self.repeated = 0
+        """Answers that another rollout of the group had given before, and whose verdict they share."""
         self._replies, self._out = replies, out
 
     def wait(self, stopping: Callable[[], bool] = lambda: False) -> float:
@@ -132,6 +135,8 @@ def gather(
     replies: SimpleQueue[tuple[int, Future[Reply]]] = SimpleQueue()
     out = may_go_on = 0
     going: set[int] = set()
+    judging: dict[tuple[int, str, str], Future[Reply]] = {}
+    repeated = 0
     seconds = Seconds()
 
     def ask(number: int) -> None:
@@ -147,15 +152,23 @@ def gather(
             one.judged = Judged(0.0, False, "unparsed", str(error))
 
     def ended(number: int, sampled: Sampled) -> None:
-        nonlocal out, may_go_on
+        nonlocal out, may_go_on, repeated
         one, turn = rollouts[number], rollouts[number].turns[-1]
         turn.tokens, turn.logprobs = sampled.tokens, sampled.logprobs
         one.text, one.cut = decode(sampled.tokens), sampled.finish == "length"
         spoken[number].append({"role": "assistant", "content": one.text})
-        if not episodes[number].last:
+        last = episodes[number].last
+        if not last:
             going.add(number)
             may_go_on += 1
-        future = episodes[number].answer(one.text, sampled.finish)
+        same = (one.group, one.text, sampled.finish)
+        future = judging.get(same) if last and len(one.turns) == 1 else None
+        if future is not None:
+            repeated += 1
+        else:
+            future = episodes[number].answer(one.text, sampled.finish)
+            if last and len(one.turns) == 1:
+                judging[same] = future
         out += 1
         future.add_done_callback(lambda done: replies.put((number, done)))
 
@@ -186,6 +199,7 @@ def gather(
         while not replies.empty():
             heard(*replies.get())
     found = Gathered(rollouts, replies, out)
+    found.repeated = repeated
     seconds.drawing = time.perf_counter() - begin - seconds.verdicts
     found.seconds = seconds
     return found

@@ -66,13 +66,21 @@ class Parts:
 
 @dataclass(slots=True)
 class Totals:
-    """Sums over the steps of this process, for shares of its time."""
+    """Sums over steps of this process, for shares of its time."""
 
     wall: float = 0.0
     rollouts: float = 0.0
     verdicts: float = 0.0
     training: float = 0.0
     steps: int = 0
+
+    def add(self, *, wall: float, rollouts: float, verdicts: float, training: float) -> None:
+        """Count one step more."""
+        self.wall += wall
+        self.rollouts += rollouts
+        self.verdicts += verdicts
+        self.training += training
+        self.steps += 1
 
     def shares(self) -> dict[str, float]:
         """Of the wall time, by what it was spent on."""
@@ -90,6 +98,8 @@ class Outcome:
 
     step: int
     totals: Totals
+    steady: Totals
+    """Without the first step of this process, which waits for sandboxes to start and has nothing to overlap with."""
     first: Mapping[str, Any] | None
     """The first validation that the log holds."""
     last: Mapping[str, Any] | None
@@ -140,7 +150,7 @@ class _Run:
         self.updater = Updater(parts.model, recipe, self.optimisers, ranks, parts.reference)
         self.mixture = Mixture(recipe, parts.environments)
         self.held_out = validation_asks(recipe, parts.environments)[ranks.rank :: ranks.count]
-        self.totals = Totals()
+        self.totals, self.steady = Totals(), Totals()
         self.producer: Producer | None = None
         self.log: MetricsLog | None = None
 
@@ -178,7 +188,7 @@ class _Run:
             producer.close()
             self.log.close()
         found = [known[number] for number in sorted(known)]
-        return Outcome(step, self.totals, found[0] if found else None, found[-1] if found else None)
+        return Outcome(step, self.totals, self.steady, found[0] if found else None, found[-1] if found else None)
 
     def _state(self) -> dict[str, Any]:
         return {"random": random_state(), "recipe": self.recipe.model_dump(mode="json")}
@@ -186,8 +196,8 @@ class _Run:
     def _step(self, step: int, known: dict[int, dict[str, Any]]) -> None:
         assert self.log is not None
         begin = time.perf_counter()
-        drawn, waited = self._until("batch", step, known)
-        verdicts = drawn.gathered.wait()
+        drawn, waited, verdicts = self._until("batch", step, known)
+        verdicts += drawn.gathered.wait()
         trained = time.perf_counter()
         rollouts = drawn.gathered.rollouts
         share = self.recipe.batch.prompts // self.ranks.count
@@ -202,16 +212,14 @@ class _Run:
             dropped_unjudged=learnt.unjudged, dropped_cut=learnt.cut,
         )  # fmt: skip
         sums = self._summed({**described(rollouts), "counts": dict(counts)})
-        self.totals.steps += 1
-        self.totals.wall += seconds
-        self.totals.rollouts += waited
-        self.totals.verdicts += verdicts
-        self.totals.training += training
+        for totals in (self.totals, self.steady)[: 2 if self.totals.steps else 1]:
+            totals.add(wall=seconds, rollouts=waited, verdicts=verdicts, training=training)
         tokens = sum(count["tokens"] for count in sums["domains"].values())
         line = {
             **means(sums),
             **sums["counts"],
             **values,
+            "repeated": drawn.gathered.repeated,
             "staleness": step - 1 - drawn.version,
             "seconds": seconds,
             "waiting_on_rollouts_s": waited,
@@ -224,23 +232,28 @@ class _Run:
         }
         self.log.write("step", step, line)
         self._write_samples(step, drawn.version, rollouts)
-        self.watcher.stepped(step, self.recipe.steps, {**line, **self.totals.shares()})
+        self.watcher.stepped(
+            step, self.recipe.steps, {**line, **(self.steady if self.steady.steps else self.totals).shares()}
+        )
         if not values:
             self._alarm(step, "no group had anything to teach: all rewards of each were equal, or none was judged")
 
-    def _until(self, kind: str, step: int, known: dict[int, dict[str, Any]]) -> tuple[Drawn, float]:
-        """What was drawn for a step; held-out results that come before it are logged. The seconds that took."""
+    def _until(self, kind: str, step: int, known: dict[int, dict[str, Any]]) -> tuple[Drawn, float, float]:
+        """What was drawn for a step; held-out results that come before it are logged.
+
+        Also the seconds that it waited for it, and those for verdicts on held-out answers.
+        """
         assert self.producer is not None and self.log is not None
-        waited = 0.0
+        waited = verdicts = 0.0
         while True:
             begin = time.perf_counter()
             drawn = self.producer.take()
             waited += time.perf_counter() - begin
             if drawn.kind == "validation":
-                drawn.gathered.wait()
+                verdicts += drawn.gathered.wait()
                 self._validated(drawn, known)
             if drawn.kind == kind and drawn.step == step:
-                return drawn, waited
+                return drawn, waited, verdicts
 
     def _validated(self, drawn: Drawn, known: dict[int, dict[str, Any]]) -> None:
         assert self.log is not None

@@ -74,6 +74,25 @@ def test_a_second_turn_is_learnt_from_too(tmp_path: Path) -> None:
     assert all(line["turns"] == 2 for line in lines(tmp_path, "step"))
 
 
+def test_the_same_words_of_one_group_are_judged_once(tmp_path: Path) -> None:
+    environment = Evens()
+    _, outcome = trained(tmp_path, environment, rollouts={"max_tokens": 1, "max_batch": 24, "staleness": 0})
+    steps, validated = lines(tmp_path, "step"), lines(tmp_path, "validation")
+    assert sum(line["repeated"] for line in steps) > 0
+    judged = sum(line["rollouts"] for line in (*steps, *validated)) - sum(line["repeated"] for line in steps)
+    assert environment.answers == judged
+    assert all(sum(line["outcomes"].values()) == line["rollouts"] for line in steps)
+    assert (outcome.totals.steps, outcome.steady.steps) == (4, 3)
+
+
+def test_a_first_turn_that_may_go_on_is_asked_of_every_episode(tmp_path: Path) -> None:
+    environment = Evens(turns=2)
+    trained(tmp_path, environment, rollouts={"max_tokens": 1, "max_batch": 24, "staleness": 0})
+    assert environment.answers == sum(
+        2 * line["rollouts"] for k in ("step", "validation") for line in lines(tmp_path, k)
+    )
+
+
 def test_it_stops_where_judging_has_become_impossible(tmp_path: Path) -> None:
     with pytest.raises(TrainingStopped, match="the verifier is gone; mend that and continue with --resume"):
         trained(tmp_path, Evens(broken_after=100))

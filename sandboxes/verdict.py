@@ -83,6 +83,26 @@ class Verdict:
             "sandbox": {"engine": self.engine, "isolation": self.isolation},
         }
 
+    @classmethod
+    def from_line(cls, line: Mapping[str, Any]) -> Verdict:
+        """The inverse of `as_line`, as far as a line holds a verdict: parts and evidence are not in it.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is no such line.
+        """
+        sandbox, score = line["sandbox"], line["score"]
+        return cls(
+            Outcome(line["outcome"]),
+            None if score is None else float(score),
+            int(line["tests_passed"]),
+            int(line["tests_total"]),
+            str(line["message"]),
+            cpu_s=float(line["cpu_s"]),
+            wall_s=float(line["wall_s"]),
+            engine=str(sandbox["engine"]),
+            isolation=sandbox["isolation"],
+        )
+
 
 def infra_error(message: str, *, engine: str = "none", isolation: Isolation = "none needed") -> Verdict:
     """A verdict that says: we could not judge this, and it was our fault."""

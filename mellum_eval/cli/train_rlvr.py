@@ -15,6 +15,7 @@ import typer
 from mellum_eval.cli.choices import Sandbox, Workers
 from mellum_eval.cli.model_errors import model_errors
 from mellum_eval.cli.train_options import Board, Device, DryRun, From, Out, Resume, Settings, Steps
+from mellum_eval.errors import UserError
 
 if TYPE_CHECKING:
     from mellum_model.post_training.rlvr.loop import RlvrWatcher
@@ -43,6 +44,13 @@ def rlvr(
     ray: Annotated[
         str | None, typer.Option("--ray", metavar="ADDRESS", help="Judge on the nodes of a Ray cluster.")
     ] = None,
+    service: Annotated[
+        str | None,
+        typer.Option("--service", metavar="URL", help="Judge by `mellum-eval serve` there; its token is MELLUM_TOKEN."),
+    ] = None,
+    patience_s: Annotated[
+        float, typer.Option("--patience-s", min=0.1, help="Seconds that the service may be away.")
+    ] = 600.0,
     tensorboard: Board = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -70,7 +78,13 @@ def rlvr(
         from mellum_eval.rewards.options import Options
         from mellum_model.post_training.rlvr.run import run_rlvr
 
-        options = Options(sandbox=sandbox.value if sandbox else "auto", workers=workers, ray=ray)
+        try:
+            options = Options(
+                sandbox=sandbox.value if sandbox else "auto", workers=workers, ray=ray, service=service,
+                patience_s=patience_s,
+            )  # fmt: skip
+        except ValueError as error:
+            raise UserError(f"--{error}") from None
         # Sandboxes start while the model is loaded; where they cannot, the first judgement says so.
         background.submit(options, lambda judges: judges.ready())
         directory = out if out is not None else Path("training") / found.name

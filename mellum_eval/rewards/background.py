@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mellum_eval.rewards.options import Options
 from sandboxes.sandbox import Sandbox
@@ -29,7 +29,7 @@ class Background:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._judges: dict[tuple[str, int | None, str | None], Judges] = {}
+        self._judges: dict[tuple[Any, ...], Judges] = {}
         self._closing = False
         self._thread = threading.Thread(target=self._serve, name="mellum-eval-rewards", daemon=True)
         self._thread.start()
@@ -64,7 +64,7 @@ class Background:
         self._loop.close()
 
     async def _do(self, options: Options, work: Work[T]) -> T:
-        key = (options.sandbox, options.workers, options.ray)
+        key = (options.sandbox, options.workers, options.ray, options.service, options.patience_s)
         if key not in self._judges:
             self._judges[key] = _judges(options)
         return await work(self._judges[key])
@@ -80,6 +80,10 @@ class Background:
 
 
 def _judges(options: Options) -> Judges:
+    if options.service is not None:
+        from mellum_eval.rewards.remote import RemoteVerifiers
+
+        return RemoteVerifiers(options.service, options.patience_s)
     if options.ray is None:
         return Verifiers(lambda: _open(options))
     from mellum_eval.cluster import ClusterVerifiers

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mellum_eval.backends.base import Backend, CountsTokens
+from mellum_eval.backends.replay import ReplayBackend
 from mellum_eval.errors import UserError
 from mellum_eval.spec import RunSpec
 from suites.problem import Problem
@@ -36,7 +37,7 @@ async def fit(spec: RunSpec, loaded: Sequence[tuple[Suite, list[Problem]]], back
     """Leave out what is too long, and make the rest anew by the model's tokenizer where it has one at hand.
 
     Raises:
-        UserError: Nothing is left.
+        UserError: Nothing is left, or the lengths were counted by a model that is only replayed.
     """
     context, thinking = backend.info.context, spec.backend.thinking_budget or 0
     kept: list[tuple[Suite, list[Problem]]] = []
@@ -66,6 +67,11 @@ async def fit(spec: RunSpec, loaded: Sequence[tuple[Suite, list[Problem]]], back
 
 
 async def _counted(suite: Suite, problems: Sequence[Problem], backend: Backend) -> list[Problem] | None:
+    if isinstance(backend, ReplayBackend) and suite.full_name in backend.counted:
+        raise UserError(
+            f"the prompts of {suite.full_name} were made by {backend.info.name}'s tokenizer, which a replay has not; "
+            "`mellum-eval rescore` judges the run's own answers anew"
+        )
     if not isinstance(backend, CountsTokens) or await backend.count_tokens("?") is None:
         return None
 

@@ -22,6 +22,8 @@ class ReplayBackend:
         """
         store = RunStore.open(path)
         self.manifest = store.manifest
+        self.counted = frozenset(record.name for record in self.manifest.suites if record.tokens_by == "tokenizer")
+        """Suites whose prompts were made to lengths in the replayed model's own tokens."""
         self._generations: dict[tuple[str, int], Generation] = {(g.key, g.sample): g for g in store.generations()}
         model = self.manifest.model
         self._info = BackendInfo(

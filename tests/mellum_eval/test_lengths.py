@@ -99,7 +99,9 @@ async def ran(backend: MockBackend, out: Path, monkeypatch: pytest.MonkeyPatch, 
     return scores
 
 
-def test_a_run_lists_what_was_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_lists_what_was_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     scores = asyncio.run(ran(Counting(8192), tmp_path / "r", monkeypatch))
     run = json.loads((tmp_path / "r" / "run.json").read_text("utf-8"))
     assert run["too_long"] == ["ruler_niah_multikey_3:128k"] and run["left_out"] == []
@@ -111,6 +113,9 @@ def test_a_run_lists_what_was_not_run(tmp_path: Path, monkeypatch: pytest.Monkey
     before = (tmp_path / "r" / "scores.json").read_bytes()
     assert _run(["rescore", str(tmp_path / "r")]) == 0
     assert (tmp_path / "r" / "scores.json").read_bytes() == before
+    monkeypatch.undo()
+    assert _run(["run", f"replay:{tmp_path / 'r'}", "--out", str(tmp_path / "again")]) == 2
+    assert "mellum-eval rescore" in capsys.readouterr().err and not (tmp_path / "again").exists()
 
 
 async def test_a_prompt_that_the_model_never_read_is_not_a_zero(

@@ -58,8 +58,10 @@ def changes_in(answer: Any) -> dict[str, str | None]:
     return found
 
 
-def changed(files: Mapping[str, str], changes: Mapping[str, str | None], read_only: Sequence[str]) -> dict[str, str]:
-    """The files after the changes; those to read-only ones are left out.
+def changed(
+    files: Mapping[str, str], changes: Mapping[str, str | None], read_only: Sequence[str], *, most: int = MOST_FILES
+) -> dict[str, str]:
+    """The files after the changes, at most so many; those to read-only ones are left out.
 
     Raises:
         BadChange: A path would be a file and a folder, or there would be too many files.
@@ -76,8 +78,8 @@ def changed(files: Mapping[str, str], changes: Mapping[str, str | None], read_on
     for path in now:
         if path in folders:
             raise BadChange(f"{path} cannot be a file and a folder")
-    if len(now) > MOST_FILES:
-        raise BadChange(f"more than {MOST_FILES} files")
+    if len(now) > most:
+        raise BadChange(f"more than {most} files")
     return now
 
 

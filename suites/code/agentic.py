@@ -16,7 +16,7 @@ from typing import Any
 from sandboxes.check import Answer, Limits, RepositoryCheck
 from sandboxes.errors import SandboxError
 from sandboxes.sandbox import Sandbox
-from suites.code.workspace import TOOLS, Workspace, as_calls, described
+from suites.code.workspace import TOOLS, RepositoryWorkspace, as_calls, described
 from suites.conversation import Conversation, ModelTurn
 from suites.problem import Message, Problem, Prompt
 from suites.sampling import Sampling
@@ -53,7 +53,9 @@ class AgenticCoding(Suite):
         if chat:
             return Prompt(messages=(Message("system", _SYSTEM), Message("user", problem.ask)), tools=TOOLS)
         form = '<tool_call>\n{"name": NAME, "arguments": {...}}\n</tool_call>'
-        return Prompt(text=f"{_SYSTEM}\n\nTools:\n{described()}\n\nA call is written as\n{form}\n\n{problem.ask}\n\n")
+        return Prompt(
+            text=f"{_SYSTEM}\n\nTools:\n{described(TOOLS)}\n\nA call is written as\n{form}\n\n{problem.ask}\n\n"
+        )
 
     def answer(self, problem: Problem, text: str, tool_calls: Sequence[dict[str, Any]] = ()) -> Answer:
         """Changes as JSON, of somebody who worked without the tools."""
@@ -68,7 +70,7 @@ class AgenticCoding(Suite):
         if sandbox is None:
             raise SandboxError("tests cannot be run without a sandbox")
         assert isinstance(problem.check, RepositoryCheck)
-        return Workspace(problem.check, sandbox)
+        return RepositoryWorkspace(problem.check, sandbox)
 
     def script(self, problem: Problem, text: str) -> Sequence[ModelTurn]:
         """Looks around, makes the changes, runs the tests, and is done."""

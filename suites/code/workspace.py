@@ -8,16 +8,16 @@ problem's check.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sandboxes.check import Limits, RepositoryCheck
+from sandboxes.check import Answer, Limits, RepositoryCheck
 from sandboxes.endings import breach
-from sandboxes.errors import LostTwice, SandboxError
+from sandboxes.errors import LostTwice
 from sandboxes.languages import LANGUAGES
 from sandboxes.programs import Execution, Program, Programs
-from sandboxes.repository import LARGEST_FILE, BadChange, changed, changes_in, is_under
+from sandboxes.repository import MOST_FILES, BadChange, changed, changes_in, is_under
 from sandboxes.retry import judged
 from sandboxes.sandbox import Sandbox
 from sandboxes.verifiers.tool_text import MalformedCall, calls_in
@@ -33,26 +33,27 @@ RUN_LIMITS = Limits(cpu_s=10, memory_mb=512)
 RUN_OUTPUT = 1 << 20
 
 
-def _tool(name: str, description: str, **parameters: str) -> dict[str, Any]:
+def tool(name: str, description: str, **parameters: str) -> dict[str, Any]:
+    """A function of text parameters, name → what it is, in the OpenAI form."""
     properties = {key: {"type": "string", "description": text} for key, text in parameters.items()}
     schema = {"type": "object", "properties": properties, "required": list(parameters)}
     return {"type": "function", "function": {"name": name, "description": description, "parameters": schema}}
 
 
 TOOLS = (
-    _tool("list_files", "List the repository's files."),
-    _tool("read_file", "Show a file with line numbers.", path="Path of the file."),
-    _tool("search", "Show the lines of all files that contain a text.", text="What to look for, as it stands there."),
-    _tool("write_file", "Write a whole file, new or not.", path="Path of the file.", content="All of its text."),
-    _tool(
+    tool("list_files", "List the repository's files."),
+    tool("read_file", "Show a file with line numbers.", path="Path of the file."),
+    tool("search", "Show the lines of all files that contain a text.", text="What to look for, as it stands there."),
+    tool("write_file", "Write a whole file, new or not.", path="Path of the file.", content="All of its text."),
+    tool(
         "edit_file",
         "Replace a text that stands in a file exactly once.",
         path="Path of the file.",
         old="The text as it stands there.",
         new="What takes its place.",
     ),
-    _tool("delete_file", "Delete a file.", path="Path of the file."),
-    _tool("run_tests", "Run the repository's own tests and show what they print."),
+    tool("delete_file", "Delete a file.", path="Path of the file."),
+    tool("run_tests", "Run the repository's own tests and show what they print."),
 )
 
 
@@ -61,11 +62,20 @@ class BadCall(ValueError):
 
 
 class Workspace:
-    """The conversation about one repository. It ends with a turn without calls, or after `MOST_TURNS`."""
+    """The conversation about one repository. It ends with a turn without calls, or after `most_turns`."""
 
-    def __init__(self, check: RepositoryCheck, sandbox: Sandbox) -> None:
-        self._check, self._sandbox = check, sandbox
-        self._files = dict(check.files)
+    most_turns = MOST_TURNS
+    most_files = MOST_FILES
+
+    def __init__(self, files: Mapping[str, str], read_only: Sequence[str] = ()) -> None:
+        """Begin.
+
+        Args:
+            files: The repository as it was: path → content.
+            read_only: Files, and folders that end in `/`, which must not be changed.
+        """
+        self.begin(files)
+        self._read_only = read_only
         self._turns = 0
         self._tools: Mapping[str, Callable[..., str]] = {
             "list_files": self._list,
@@ -75,67 +85,78 @@ class Workspace:
             "edit_file": self._edit,
             "delete_file": self._delete,
         }
+        self._slow: dict[str, Callable[..., Awaitable[str]]] = {}
+        """Tools that run something; the end of what that prints is shown."""
+
+    def begin(self, files: Mapping[str, str]) -> None:
+        """Take the repository as it was."""
+        self._before, self.files = files, dict(files)
 
     async def step(self, turn: ModelTurn) -> Step:
         """Carry out the turn's calls.
 
         Raises:
-            SandboxError: The tests could not be run, and that was not the model's doing.
+            SandboxError: Something could not be run, and that was not the model's doing.
         """
         self._turns += 1
         try:
             calls = _calls(turn)
         except MalformedCall as error:
-            return self._next([Message("tool", f"error: the call cannot be read: {error}")])
+            return self._next(turn, [Message("tool", f"error: the call cannot be read: {error}")])
         if not calls:
-            return Over(self.changes())
+            return Over(self.answer(turn))
         results = [await self._result(name, arguments) for name, arguments in calls[:MOST_CALLS]]
         results += ["error: too many calls in one turn; this one was not carried out"] * len(calls[MOST_CALLS:])
-        return self._next([Message("tool", result) for result in results])
+        return self._next(turn, [Message("tool", result) for result in results])
+
+    def answer(self, turn: ModelTurn) -> Answer:
+        """What is judged after the last turn."""
+        return self.changes()
 
     def changes(self) -> list[dict[str, Any]]:
         """What is different from the repository as it was."""
-        paths = sorted(self._files.keys() | self._check.files.keys())
+        paths = sorted(self.files.keys() | self._before.keys())
         return [
-            {"path": path, "content": self._files.get(path)}
+            {"path": path, "content": self.files.get(path)}
             for path in paths
-            if self._files.get(path) != self._check.files.get(path)
+            if self.files.get(path) != self._before.get(path)
         ]
 
     async def aclose(self) -> None:
         """Nothing is held."""
 
-    def _next(self, messages: Sequence[Message]) -> Step:
-        return Over(self.changes()) if self._turns >= MOST_TURNS else GoOn(tuple(messages))
+    def _next(self, turn: ModelTurn, messages: Sequence[Message]) -> Step:
+        return Over(self.answer(turn)) if self._turns >= self.most_turns else GoOn(tuple(messages))
 
     async def _result(self, name: str, arguments: Any) -> str:
         if not isinstance(arguments, Mapping) or not all(isinstance(value, str) for value in arguments.values()):
             return "error: arguments must be an object of strings"
         try:
-            if name == "run_tests" and not arguments:
-                return _clipped(await self._run_tests(), end=True)
-            tool = self._tools.get(name)
-            if tool is None:
-                raise BadCall(f"there is no tool {name[:50]!r}; there are {', '.join((*self._tools, 'run_tests'))}")
-            return _clipped(tool(**arguments))
+            slow = self._slow.get(name)
+            if slow is not None:
+                return _clipped(await slow(**arguments), end=True)
+            quick = self._tools.get(name)
+            if quick is None:
+                raise BadCall(f"there is no tool {name[:50]!r}; there are {', '.join((*self._tools, *self._slow))}")
+            return _clipped(quick(**arguments))
         except TypeError:
             return f"error: {name} does not take these arguments"
         except (BadCall, BadChange) as error:
             return f"error: {error}"
 
     def _list(self) -> str:
-        return "\n".join(sorted(self._files))
+        return "\n".join(sorted(self.files))
 
     def _read(self, path: str) -> str:
-        return "\n".join(f"{n}\t{line}" for n, line in enumerate(self._text(path).splitlines(), 1))
+        return "\n".join(f"{n}\t{line}" for n, line in enumerate(self.text(path).splitlines(), 1))
 
     def _search(self, text: str) -> str:
         if not text:
             raise BadCall("search: an empty text is everywhere")
         found = [
             f"{path}:{number}: {line.strip()[:200]}"
-            for path in sorted(self._files)
-            for number, line in enumerate(self._files[path].splitlines(), 1)
+            for path in sorted(self.files)
+            for number, line in enumerate(self.files[path].splitlines(), 1)
             if text in line
         ]
         return "\n".join(found) or "nothing found"
@@ -144,30 +165,45 @@ class Workspace:
         return self._change(path, content)
 
     def _edit(self, path: str, old: str, new: str) -> str:
-        text = self._text(path)
+        text = self.text(path)
         count = text.count(old) if old else 0
         if count != 1:
             raise BadCall(f"{path}: the text stands there {count} times, not once")
         return self._change(path, text.replace(old, new))
 
     def _delete(self, path: str) -> str:
-        self._text(path)
+        self.text(path)
         return self._change(path, None)
 
-    def _text(self, path: str) -> str:
-        if path not in self._files:
+    def text(self, path: str) -> str:
+        """A file's content.
+
+        Raises:
+            BadCall: There is no such file.
+        """
+        if path not in self.files:
             raise BadCall(f"there is no file {path[:200]!r}")
-        return self._files[path]
+        return self.files[path]
 
     def _change(self, path: str, content: str | None) -> str:
-        if is_under(path, self._check.read_only):
+        if is_under(path, self._read_only):
             raise BadCall(f"{path} must not be changed")
-        self._files = changed(self._files, changes_in([{"path": path, "content": content}]), ())
+        change = changes_in([{"path": path, "content": content}])
+        self.files = changed(self.files, change, (), most=self.most_files)
         return f"{path} deleted" if content is None else f"{path} written, {len(content.splitlines())} lines"
+
+
+class RepositoryWorkspace(Workspace):
+    """A workspace with the repository's own tests to run."""
+
+    def __init__(self, check: RepositoryCheck, sandbox: Sandbox) -> None:
+        super().__init__(check.files, check.read_only)
+        self._sandbox = sandbox
+        self._slow["run_tests"] = self._run_tests
 
     async def _run_tests(self) -> str:
         python = LANGUAGES["python"]
-        files = {path: text.encode("utf-8", "replace") for path, text in self._files.items()}
+        files = {path: text.encode("utf-8", "replace") for path, text in self.files.items()}
         program = replace(Program.of(python, ""), files=files, run=RUN)
 
         async def attempt() -> Execution:
@@ -212,9 +248,6 @@ def as_calls(changes: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]
     )
 
 
-def described() -> str:
+def described(tools: Iterable[Mapping[str, Any]]) -> str:
     """The tools, for models that are not offered any by their template."""
-    return "\n".join(json.dumps(tool["function"]) for tool in TOOLS)
-
-
-__all__ = ["LARGEST_FILE", "MOST_TURNS", "TOOLS", "SandboxError", "Workspace", "as_calls", "described"]
+    return "\n".join(json.dumps(offered["function"]) for offered in tools)

@@ -15,7 +15,7 @@ from sandboxes.pool import SandboxPool
 from sandboxes.repository import BadChange, changed, changes_in, is_path
 from sandboxes.verdict import Outcome, Verdict
 from sandboxes.verify import Verifiers
-from suites.code.workspace import Workspace
+from suites.code.workspace import RepositoryWorkspace
 from suites.conversation import GoOn, ModelTurn, Over
 
 HIDDEN = """
@@ -188,7 +188,7 @@ def call(name: str, **arguments: str) -> ModelTurn:
 
 
 async def test_a_workspace_is_data_and_shows_nothing_hidden(pool: SandboxPool) -> None:
-    space = Workspace(CHECK, pool)
+    space = RepositoryWorkspace(CHECK, pool)
 
     async def said(turn: ModelTurn) -> str:
         step = await space.step(turn)

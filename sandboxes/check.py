@@ -369,6 +369,30 @@ class LmEvalCheck(_Check):
     lower_is_better: bool = False
 
 
+class InstanceCheck(_Check):
+    """SWE-bench's rule: with the answer's changes, named tests pass in the instance's own image.
+
+    Only suites make it: a line that could bring it could run whatever it likes in whichever image.
+    """
+
+    kind: Literal["instance"]
+    image: str = Field(min_length=1)
+    folder: str = "/testbed"
+    """Where the repository is in the image; `HEAD` there is what the answer starts from."""
+    setup: str = ""
+    """Shell commands before the tests, such as those that enter an environment; what they print is not read."""
+    command: str = Field(min_length=1)
+    """The shell command that runs the tests."""
+    log: str = "pytest"
+    """How its output is read: `pytest` (with `-rA`), or the name of a parser of the package swebench."""
+    test_patch: str
+    """The hidden tests, as a diff."""
+    may_change: list[str] = Field(default_factory=list)
+    """Files that would be left out by their names, and that the right answer changes."""
+    fail_to_pass: list[str] = Field(min_length=1)
+    pass_to_pass: list[str] = Field(default_factory=list)
+
+
 Described: TypeAlias = Annotated[
     CallsCheck
     | CheckCheck
@@ -392,7 +416,7 @@ Described: TypeAlias = Annotated[
 
 """A check that describes itself wholly: what a line, a request or a reward's row may bring."""
 
-Check: TypeAlias = Described | LmEvalCheck
+Check: TypeAlias = Described | LmEvalCheck | InstanceCheck
 
 CHECK: TypeAdapter[Described] = TypeAdapter(Described)
 """Validates a mapping into the right kind of check."""
@@ -403,10 +427,10 @@ CODE_KINDS = frozenset({"calls", "check", "asserts", "unittest", "stdio", "progr
 RANKED_KINDS = frozenset({"choice", "lm_eval"})
 """Kinds whose answer may be the log-likelihood of each choice."""
 
-LIST_KINDS = frozenset({"tool_call", "api_state", "repository"})
+LIST_KINDS = frozenset({"tool_call", "api_state", "repository", "instance"})
 """Kinds whose answer may be a list of objects."""
 
 
 def is_shared(check: Check) -> bool:
     """Whether candidate and tests must share a process, in which the verdict can be forged; known beforehand."""
-    return check.kind == "program" or (check.kind in ("unittest", "repository") and check.shared)
+    return check.kind in ("program", "instance") or (check.kind in ("unittest", "repository") and check.shared)

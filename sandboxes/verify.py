@@ -113,13 +113,19 @@ class Verifiers:
 
 
 async def require_languages(sandbox: Sandbox, checks: Iterable[Check]) -> None:
-    """See that the tools of every language which these checks name are at hand, before anybody waits for answers.
+    """See that the tools of every language, and the images, which these checks name are at hand, before anybody waits.
 
     Raises:
-        SandboxUnavailable: Some are not; names all of them, each with its mend.
+        SandboxUnavailable: Some are not; names them, each with its mend.
     """
+    known = list(checks)
+    images = [check.image for check in known if check.kind == "instance"]
+    if images:
+        from sandboxes.instances import Instances
+
+        await Instances().require(images)
     missing: dict[str, SandboxUnavailable] = {}
-    for name in dict.fromkeys(check.language for check in checks if check.kind in NEEDS_SANDBOX):
+    for name in dict.fromkeys(check.language for check in known if check.kind in NEEDS_SANDBOX):
         if name == "python":
             continue  # what the sandbox was opened with
         try:

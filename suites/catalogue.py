@@ -21,6 +21,8 @@ class Entry:
     variants: tuple[str, ...] = ()
     without_tools: tuple[str, ...] = ()
     """Languages that the benchmark has too, and no sandbox image has tools for."""
+    files: tuple[str, ...] = ()
+    """Endings of the files that may be named as a variant."""
 
 
 BFCL_CATEGORIES = (
@@ -133,6 +135,14 @@ ENTRIES = (
         "suites.code.agentic:AgenticCoding",
         "code",
         "small Python repositories, changed with tools over several turns, judged by hidden tests",
+    ),
+    Entry(
+        "swe_bench",
+        "suites.code.swe_bench:SweBench",
+        "code",
+        "issues of real repositories (SWE-bench Verified or Lite, or a file of instances), each in its own image",
+        ("verified", "lite"),
+        files=(".jsonl", ".jsonl.gz", ".parquet"),
     ),
     Entry(
         "livecodebench",

@@ -56,7 +56,7 @@ def get(full_name: str) -> Suite:
     entry, variant = _parse(full_name)
     module, _, attribute = entry.target.partition(":")
     suite_class = cast("type[Suite]", getattr(importlib.import_module(module), attribute))
-    known = variant is None or entry.name in BRIDGES or variant in suite_class.variants
+    known = entry.name in BRIDGES or entry.files or variant in suite_class.variants
     if variant is not None and not known:  # a plug-in's variants are known only now
         raise _no_variant(entry.name, variant, suite_class.variants)
     return suite_class(variant)
@@ -71,7 +71,7 @@ def _parse(full_name: str) -> tuple[Entry, str | None]:
                 f"{full_name} cannot be judged: no sandbox image has the tools of {variant!r}",
                 f"choose from {', '.join(f'{name}:{there}' for there in entry.variants)}",
             )
-        if separator and variant not in entry.variants:
+        if separator and variant not in entry.variants and not variant.endswith(entry.files or (":",)):
             raise _no_variant(name, variant, entry.variants)
         return entry, variant if separator else None
     if name in BRIDGES:

@@ -89,6 +89,19 @@ def connect() -> docker.DockerClient:
     return client
 
 
+def remove_orphans(client: docker.DockerClient) -> None:
+    """Remove the containers that dead harnesses left."""
+    for container in client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True):
+        dead = is_dead(container.labels.get(OWNER, ""))
+        if dead is None:
+            # Another machine's, or another container's process. What runs ends by itself with its harness (its
+            # stdin closes); what does not run, long after it was made, is a remnant.
+            dead = container.status != "running" and age_s(container.attrs["Created"]) > REMNANT_S
+        if dead:
+            with contextlib.suppress(Exception):
+                container.remove(force=True)
+
+
 def _named(error: Exception) -> SandboxError:
     """What a failed launch means: nobody answered, or the engine said no."""
     import requests
@@ -204,7 +217,7 @@ class DockerEngine:
                 f"install it and name it to the engine (`dockerd --add-runtime {self.runtime}=PATH`, "
                 "or `runtimes` in /etc/docker/daemon.json)",
             )
-        self._remove_orphans()
+        remove_orphans(self._client)
         return {
             "engine_version": version.get("Version"),
             "kernel": version.get("KernelVersion"),
@@ -212,18 +225,6 @@ class DockerEngine:
             "image_id": image.id,
             "image_digests": image.attrs.get("RepoDigests") or [],
         }
-
-    def _remove_orphans(self) -> None:
-        client = self._need_client()
-        for container in client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True):
-            dead = is_dead(container.labels.get(OWNER, ""))
-            if dead is None:
-                # Another machine's, or another container's process. What runs ends by itself with its harness (its
-                # stdin closes); what does not run, long after it was made, is a remnant.
-                dead = container.status != "running" and age_s(container.attrs["Created"]) > REMNANT_S
-            if dead:
-                with contextlib.suppress(Exception):
-                    container.remove(force=True)
 
     def _need_client(self) -> docker.DockerClient:
         if self._client is None:

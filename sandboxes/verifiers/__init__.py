@@ -30,6 +30,7 @@ _CLASSES = {
     "judged": "JudgedVerifier",
     "secure_code": "SecureCodeVerifier",
     "lm_eval": "LmEvalVerifier",
+    "instance": "InstanceVerifier",
 }
 
 NEEDS_SANDBOX = frozenset(
@@ -40,8 +41,8 @@ NEEDS_SANDBOX = frozenset(
 JUDGED = frozenset({"refusal", "judged"})
 """Kinds that a judge model decides, where one is given."""
 
-JUDGED_HERE = JUDGED | {"lm_eval"}
-"""Kinds that are judged in the process of the run, where the judge model or the opened task is, not on a cluster."""
+JUDGED_HERE = JUDGED | {"lm_eval", "instance"}
+"""Kinds that are judged on the machine of the run, where the judge model, the opened task or the images are."""
 
 
 def verifier_for(kind: str, sandbox: Sandbox | None = None, judge: JudgeModel | None = None) -> Verifier[Any]:

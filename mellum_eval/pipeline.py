@@ -84,6 +84,8 @@ class Pipeline:
         self._watcher = watcher or Watcher()
         self._suites = {suite.name: suite for suite in planned}
         self._questions = {question.key: question for suite in planned for question in suite.questions}
+        self._prerequisites = {question.key for suite in planned for question in suite.prerequisites}
+        self._ended: dict[Slot, Answer] = {}
         self.tally = Tally(planned)
         for judgement in store.judgements():
             self.tally.add(judgement)
@@ -105,7 +107,10 @@ class Pipeline:
             if generation.finish == "error":
                 continue
             self.tally.answered(slot, _usage(generation))
-            if not self.tally.is_judged(slot):
+            if generation.key in self._prerequisites:
+                if generation.answer is not None:
+                    self._ended[slot] = generation.answer
+            elif not self.tally.is_judged(slot):
                 unjudged.add(slot)
         queue: LongestFirst[Generation] = LongestFirst(max(QUEUED, 4 * self._width), self._allowance)
         try:
@@ -168,6 +173,8 @@ class Pipeline:
             self._store.add_generation(generation)
             if generation.finish != "error":
                 self.tally.answered((generation.key, generation.sample), _usage(generation))
+            if generation.key in self._prerequisites:
+                return  # nobody's verdict waits for it
             self._watcher.generated(generation.suite, generation)
             with self.spans.held_up():
                 await queue.put(generation)
@@ -176,7 +183,14 @@ class Pipeline:
             return (await self._checked[self._suites[request.suite].suite.full_name])[request.problem]
 
         for ranked in (False, True):
-            asking = Asking(self._planned, self.tally.is_answered, sandbox=self._sandbox, checked=checked, keep=keep)
+            asking = Asking(
+                self._planned,
+                self.tally.is_answered,
+                sandbox=self._sandbox,
+                checked=checked,
+                keep=keep,
+                ended=self._ended,
+            )
             await asking.ask(backend, ranked=ranked)
         self.spans.generated()
         await queue.put(None)

@@ -37,6 +37,7 @@ class PlannedSuite:
         sampling: As overridden by the spec.
         questions: In the data set's order, after the limit.
         counted: Whether the model's tokenizer counted the length of its prompts, where they were made to one.
+        prerequisites: Conversations that come before questions, each after the one that it follows; not scored.
     """
 
     name: str
@@ -44,6 +45,7 @@ class PlannedSuite:
     sampling: Sampling
     questions: tuple[Question, ...]
     counted: bool = False
+    prerequisites: tuple[Question, ...] = ()
 
     def record(self) -> SuiteRecord:
         """For the manifest."""
@@ -58,7 +60,7 @@ class PlannedSuite:
             problems=len(self.questions),
             tokens=self.suite.tokens(),
             tokens_by="" if self.suite.tokens() is None else "tokenizer" if self.counted else "estimate",
-            prompts_sha256=_prompts_sha256(self.questions),
+            prompts_sha256=_prompts_sha256((*self.prerequisites, *self.questions)),
             first_prompt_sha256=_prompts_sha256(self.questions[:1]),
         )
 
@@ -124,16 +126,30 @@ def plan(
     """
     planned = []
     for suite, problems in load_suites(spec) if loaded is None else loaded:
-        prompts = [suite.render(problem, chat=chat) for problem in problems]
+        before = _prerequisites(suite, problems)
+        prompts = [suite.render(problem, chat=chat) for problem in (*before, *problems)]
         for temperature in spec.temperature or (suite.sampling.temperature,):
             sampling = _sampling(suite.sampling, spec, temperature)
             name = suite.full_name if len(spec.temperature) < 2 else f"{suite.full_name}@t{temperature:g}"
-            questions = tuple(
+            asked = tuple(
                 Question(problem, prompt, _key(suite, problem, prompt, sampling))
-                for problem, prompt in zip(problems, prompts, strict=True)
+                for problem, prompt in zip((*before, *problems), prompts, strict=True)
             )
-            planned.append(PlannedSuite(name, suite, sampling, questions, suite.full_name in counted))
+            first, questions = asked[: len(before)], asked[len(before) :]
+            planned.append(PlannedSuite(name, suite, sampling, questions, suite.full_name in counted, first))
     return planned
+
+
+def _prerequisites(suite: Suite, problems: Sequence[Problem]) -> list[Problem]:
+    """Those that these problems follow, and those that they follow themselves, in the suite's order."""
+    wanted = {problem.follows for problem in problems} - {None}
+    if not wanted:
+        return []
+    found = list(suite.prerequisites())
+    for problem in reversed(found):  # each stands after the one that it follows
+        if problem.id in wanted:
+            wanted.add(problem.follows)
+    return [problem for problem in found if problem.id in wanted]
 
 
 def offers_tools(planned: Sequence[PlannedSuite]) -> bool:

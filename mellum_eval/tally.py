@@ -51,6 +51,8 @@ class Tally(Mapping[Slot, Mark]):
         self._known: dict[tuple[object, ...], Mark] = {}
         self._sums: dict[str, dict[str, int]] = {suite.name: {} for suite in planned}
         self._counted: dict[str, int] = {suite.name: 0 for suite in planned}
+        self._prerequisites = {question.key for suite in planned for question in suite.prerequisites}
+        self._held: dict[Slot, Mapping[str, int]] = {}
 
     def add(self, judgement: Judgement) -> None:
         """Take a verdict, in place of an earlier one of the same slot."""
@@ -60,6 +62,9 @@ class Tally(Mapping[Slot, Mark]):
 
     def answered(self, slot: Slot, usage: Mapping[str, int]) -> None:
         """Take a completion's token counts; a slot's second ones are ignored."""
+        if slot[0] in self._prerequisites:
+            self._held.setdefault(slot, usage)
+            return
         place = self._place(slot)
         if place is None or self._answered[place]:
             return
@@ -86,9 +91,9 @@ class Tally(Mapping[Slot, Mark]):
         return {kind: number / counted for kind, number in sorted(self._sums[suite].items())}
 
     def total_tokens(self) -> dict[str, int]:
-        """Sums of the token counts of all completions."""
-        totals: dict[str, int] = {"completions": sum(self._counted.values())}
-        for sums in self._sums.values():
+        """Sums of the token counts of all completions, prerequisites among them."""
+        totals: dict[str, int] = {"completions": sum(self._counted.values()) + len(self._held)}
+        for sums in (*self._sums.values(), *self._held.values()):
             for kind, number in sums.items():
                 totals[kind] = totals.get(kind, 0) + number
         return totals

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from sandboxes.check import Check
+from sandboxes.check import Answer, Check
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,7 @@ class Problem:
         cluster: Problems that share one are not independent (same passage, same template): intervals heed it.
         metadata: Whatever breakdowns and renderers need; JSON-serialisable.
         wrong: Completions that must not pass, where the data set has such (HumanEvalPack's buggy solutions).
+        follows: Id of the prerequisite conversation that comes before it (`Suite.prerequisites`), if one does.
     """
 
     id: str
@@ -71,3 +72,8 @@ class Problem:
     cluster: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     wrong: tuple[str, ...] = ()
+    follows: str | None = None
+
+    def after(self, answer: Answer) -> Problem:
+        """The problem once the conversation that it follows has ended: its answer is `before` in the metadata."""
+        return replace(self, metadata={**self.metadata, "before": answer})

@@ -63,6 +63,15 @@ class Suite(ABC):
             SourceAltered: A data file's sha256 is not the one pinned here.
         """
 
+    def prerequisites(self) -> Sequence[Problem]:
+        """Conversations that come before problems and are not scored: what each ends with is where others begin.
+
+        A problem that `follows` one of them, and so may they each other, is rendered and conversed about once that one
+        has ended, with its answer as `before` in the metadata; before that it is rendered without, for the plan. Each
+        sample has prerequisites of its own.
+        """
+        return ()
+
     def tokens(self) -> int | None:
         """Tokens of a prompt and its answer, where prompts are made to a length; None where they are as they are."""
         return None

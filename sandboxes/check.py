@@ -245,15 +245,16 @@ class ExactCheck(_Check):
 
 
 class ContainsCheck(_Check):
-    """RULER's string match: strings stand in the answer, whatever their case and whatever is around them.
+    """Strings stand in the answer, whatever their case: RULER's string match, and BFCL's agentic rule.
 
     An answer that lists everything has them all: only the limit of its length speaks against that.
     """
 
     kind: Literal["contains"]
     answers: list[Annotated[str, Field(min_length=1)]] = Field(min_length=1)
-    match: Literal["all", "part"] = "all"
-    """`all`: each is wanted, and the score is the share that is there; `part`: any one is enough."""
+    match: Literal["all", "part", "words"] = "all"
+    """`all`: each is wanted, and the score is the share that is there; `part`: any one is enough; `words`: any one as
+    whole words, with some punctuation counted in neither (BFCL's agentic rule)."""
 
 
 class ToolCallCheck(_Check):

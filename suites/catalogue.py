@@ -20,7 +20,7 @@ class Entry:
     summary: str
     variants: tuple[str, ...] = ()
     without_tools: tuple[str, ...] = ()
-    """Languages that the benchmark has too, and no sandbox image has tools for."""
+    """Languages or kinds that the benchmark has too, and no sandbox image has tools for."""
     files: tuple[str, ...] = ()
     """Endings of the files that may be named as a variant."""
 
@@ -212,6 +212,14 @@ ENTRIES = (
         ("base", "miss_func", "miss_param", "long_context"),
     ),
     Entry(
+        "bfcl_memory",
+        "suites.tools.bfcl_memory:BfclMemory",
+        "tools",
+        "155 questions of BFCL v4 to each of two kinds of memory that conversations before have filled",
+        ("kv", "rec_sum"),
+        ("vector",),
+    ),
+    Entry(
         "mmlu_redux",
         "suites.knowledge.mmlu_redux:MmluRedux",
         "knowledge",
@@ -352,6 +360,7 @@ _AFTER_TRAINING = (
 GROUPS: dict[str, tuple[str, ...]] = {
     "quick": tuple(entry.name for entry in ENTRIES if entry.name.startswith("quick_")),
     "bfcl_v3": ("bfcl", "bfcl_multi_turn"),
+    "bfcl_v4": ("bfcl", "bfcl_multi_turn", "bfcl_memory"),
     # The lengths in turn, so that a run that is cut short has whole ones.
     "long_context": tuple(f"ruler_{task}:{length}" for length in RULER_LENGTHS for task in RULER_TASKS),
     **{f"ruler_{length}": tuple(f"ruler_{task}:{length}" for task in RULER_TASKS) for length in RULER_LENGTHS},

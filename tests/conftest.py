@@ -33,6 +33,14 @@ def bfcl_wheel() -> Path:
 
 
 @pytest.fixture(scope="session")
+def bm25_wheel() -> Path:
+    """The wheel that ranks a memory's keys, likewise."""
+    from suites.tools.bfcl_package import BM25
+
+    return _fetched(BM25)
+
+
+@pytest.fixture(scope="session")
 def codeshield_wheel() -> Path:
     """The wheel with CodeShield's rules, likewise."""
     from suites.safety.cyberseceval import RULES

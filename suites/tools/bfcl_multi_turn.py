@@ -1,9 +1,8 @@
 """BFCL's multi-turn tasks (Patil et al., v3): a user asks in turns, the model calls simulated APIs that keep state.
 
 Four variants of 200 tasks: `base`; `miss_func`, where a function is offered only after it was missed; `miss_param`,
-where a parameter is told only after it was missed; `long_context`, where files and listings are long. In each turn the
-model may call, see results and call again, at most 21 times (the reference's limit); text without a call ends the turn.
-What the model wrote is parsed into names and values; the APIs come from the reference's wheel and run in the judge.
+where a parameter is told only after it was missed; `long_context`, where files and listings are long. How a turn goes
+is said in `api_conversation`.
 
 Gold is a JSON list with the right calls of each turn, given in one step.
 """
@@ -15,23 +14,19 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sandboxes.apis import run_calls
 from sandboxes.check import Answer, ApiCall, ApiStateCheck
-from sandboxes.errors import SandboxError
 from sandboxes.sandbox import Sandbox
-from sandboxes.verifiers.attempts import Overrun
-from sandboxes.verifiers.tool_text import Call, MalformedCall, calls_in
-from suites.conversation import GoOn, ModelTurn, Over, Step
+from suites.conversation import GoOn, ModelTurn
 from suites.problem import Message, Problem, Prompt
 from suites.sampling import Sampling
 from suites.sources import DataSource, read_jsonl
 from suites.suite import Suite
+from suites.tools.api_conversation import ApiConversation
 from suites.tools.bfcl import base_prompt
 from suites.tools.bfcl_package import MODULES, WHEEL, setting
 from suites.tools.bfcl_sources import FUNCTION_DOCUMENTS, MULTI_TURN, MULTI_TURN_ANSWERS
 from suites.tools.schema import openai_tool
 
-MAX_STEPS = 21
 MORE_FUNCTIONS = "There are more functions now. Please try again with them."
 DONE = "That is done."
 
@@ -82,51 +77,19 @@ class BfclMultiTurn(Suite):
         return tuple(MULTI_TURN) if self.variant is None else (self.variant,)
 
 
-class BfclConversation:
-    """Answers calls by their results, and text by what the user says next."""
+class BfclConversation(ApiConversation):
+    """Ends with the calls of each step."""
 
     def __init__(self, problem: Problem, sandbox: Sandbox | None) -> None:
-        self._problem, self._sandbox = problem, sandbox
-        self._turn = self._steps = 0
-        self._called: list[Call] = []
-        self._answer: list[dict[str, Any]] = []
+        turns = range(1, len(problem.metadata["turns"]))
+        later = [GoOn(*_asked(problem, turn)) for turn in turns]
+        super().__init__(sandbox, _check_of(problem).setting, later)
 
-    async def step(self, turn: ModelTurn) -> Step:
-        """Run the calls of a turn; text that calls nothing ends it, as text that cannot be read does."""
-        try:
-            calls = calls_in([dict(call) for call in turn.tool_calls] or turn.text)
-        except MalformedCall:
-            calls = []
-        made = [{"name": call.name, "arguments": dict(call.arguments)} for call in calls]
-        self._answer.append({"turn": self._turn, "calls": made})
-        if not calls:
-            return self._next()
-        check = _check_of(self._problem)
-        if self._sandbox is None:
-            raise SandboxError("running calls needs a sandbox")
-        try:
-            results = await run_calls(self._sandbox, check.setting, self._called, calls)
-        except Overrun as overrun:
-            return self._stopped(str(overrun))
-        self._called += calls
-        self._steps += 1
-        if self._steps >= MAX_STEPS:
-            return self._stopped(f"{MAX_STEPS} steps in one turn")
-        return GoOn(tuple(Message("tool", result) for result in results))
+    async def _ended(self, text: str) -> Answer:
+        return self._said
 
-    async def aclose(self) -> None:
-        """Nothing is held between turns."""
-
-    def _next(self) -> Step:
-        self._turn += 1
-        self._steps = 0
-        if self._turn == len(self._problem.metadata["turns"]):
-            return Over(self._answer)
-        messages, tools = _asked(self._problem, self._turn)
-        return GoOn(messages, tools)
-
-    def _stopped(self, why: str) -> Over:
-        return Over([*self._answer, {"turn": self._turn, "stopped": why}])
+    async def _stopped(self, why: str) -> Answer:
+        return [*self._said, {"turn": self._turn, "stopped": why}]
 
 
 def _check_of(problem: Problem) -> ApiStateCheck:

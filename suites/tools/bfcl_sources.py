@@ -164,3 +164,40 @@ FUNCTION_DOCUMENTS = {
         "multi_turn_func_doc/vehicle_control.json", "0c8a66292844874ef7b168f343bc394d8615d2d9e1f4387999a9ee23011eac78"
     ),
 }
+
+MEMORY = _file("BFCL_v4_memory.json", "40fc21d4528af53c6b44204def89e81515d0101654229e2c2e82bbf5f047b14f")
+MEMORY_ANSWERS = _file(
+    "possible_answer/BFCL_v4_memory.json", "2355cf8d842f94af6bcb7bfa6ad2f9e472bc6d825d6ecd45702cfc41e27d7e5d"
+)
+MEMORY_PREREQUISITES = {
+    "customer": _file(
+        "memory_prereq_conversation/memory_customer.json",
+        "806ac91e558e3d933e526ecc0c286e417657f76a3c9b9073eef830a532eb4eb2",
+    ),
+    "healthcare": _file(
+        "memory_prereq_conversation/memory_healthcare.json",
+        "56e7bd7b2e7c01efe81f1e0be85149ea3886bb2d9cb59f90e9d9e27b91f4604d",
+    ),
+    "finance": _file(
+        "memory_prereq_conversation/memory_finance.json",
+        "3cef1f235667f479b8f45c7082247454b2129ee88fe4fbcdbc53fd2cdf495b75",
+    ),
+    "student": _file(
+        "memory_prereq_conversation/memory_student.json",
+        "e2d6c32e9e2671c61f682e845dcdafd9eee7c9f3e2d5da1615d3afd2aeecf2f0",
+    ),
+    "notetaker": _file(
+        "memory_prereq_conversation/memory_notetaker.json",
+        "07f3239ef2e9e1421901f05d3c8192469fa129324e124a47bcb35ff9c7785c91",
+    ),
+}
+"""By scenario."""
+MEMORY_FUNCTIONS = {
+    "kv": _file(
+        "multi_turn_func_doc/memory_kv.json", "96480cd9cbd3d4a34cd8f78879bc6622731768a26e080f7a34782e36e3402287"
+    ),
+    "rec_sum": _file(
+        "multi_turn_func_doc/memory_rec_sum.json", "4ceff946df00983c7f0b95d1b70ae402247f3312fb898bac9ecfa1de52f5a783"
+    ),
+}
+"""Function documents by kind of memory."""

@@ -27,11 +27,17 @@ def planned(name: str, suffix: str = "") -> PlannedSuite:
     return PlannedSuite(name + suffix, registry.get(name), Sampling(), ())
 
 
-def scored(values: dict[str, float], suites: tuple[str, ...] = ("bfcl", "bfcl_multi_turn"), suffix: str = "") -> dict:
+def owner(category: str) -> str:
+    return {"multi": "bfcl_multi_turn", "memory": "bfcl_memory"}.get(category.partition("_")[0], "bfcl")
+
+
+def scored(
+    values: dict[str, float], suites: tuple[str, ...] = ("bfcl", "bfcl_multi_turn", "bfcl_memory"), suffix: str = ""
+) -> dict:
     """Twenty problems a category, of which the right share is solved."""
 
     def rows(suite: PlannedSuite) -> list[tuple[str, str | None, float]]:
-        mine = {c: v for c, v in values.items() if c.startswith("multi_turn") == (suite.suite.name != "bfcl")}
+        mine = {c: v for c, v in values.items() if owner(c) == suite.suite.name}
         return [(c, None, float(n < round(20 * v))) for c, v in mine.items() for n in range(20)]
 
     return overall_scores([planned(name, suffix) for name in suites], rows)
@@ -65,6 +71,15 @@ def test_v4_weighs_agentic_tasks_most() -> None:
     expected = 0.1 * non_live + 0.1 * live + 0.1 * irrelevance + 0.3 * 0.25 + 0.4 * agentic
     assert found["bfcl_v4"].value == pytest.approx(expected)
     assert found["bfcl_v4_report"].value == pytest.approx((non_live + live + 0.25 + 0.1 + 0.2) / 5)
+
+
+def test_a_kind_of_memory_that_was_not_run_is_named() -> None:
+    found = scored({**SINGLE, **TURNS, "memory_kv": 0.3, "memory_rec_sum": 0.1})
+    assert found["bfcl_memory"].value is None
+    assert found["bfcl_memory"].missing == ["memory_vector"]
+    assert set(found["bfcl_v4"].missing) == {"memory_vector", "web_search_base", "web_search_no_snippet"}
+    assert set(found["bfcl_v4_report"].missing) == set(found["bfcl_v4"].missing)
+    assert found["bfcl_v3"].value is not None
 
 
 def test_what_was_not_run_is_named_and_a_small_run_has_no_overall_score() -> None:

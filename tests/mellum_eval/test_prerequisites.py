@@ -10,16 +10,19 @@ import pytest
 from pipeline_fakes import SUITES, FakeJudge, Sums, manifest
 from test_conversations import Scripted
 
-from mellum_eval.backends.base import Failure, Request
+from mellum_eval.backends.base import Completion, Failure, Request
 from mellum_eval.pipeline import Pipeline
 from mellum_eval.plan import PlannedSuite, plan
 from mellum_eval.records import Generation, Scores
 from mellum_eval.spec import RunSpec
 from mellum_eval.store import RunStore
 from sandboxes.check import ExactCheck
+from sandboxes.choose import open_sandbox
+from sandboxes.verify import Verifiers
 from suites.conversation import GoOn, ModelTurn, Over, Step
 from suites.problem import Message, Problem, Prompt
 from suites.sampling import Sampling
+from suites.tools.bfcl_memory import BfclMemory
 
 pytestmark = pytest.mark.usefixtures("fake_suites")
 UNSCORED = ExactCheck(kind="exact", answer="-")
@@ -137,3 +140,31 @@ async def test_what_waits_for_a_failure_fails_and_is_owed_again(tmp_path: Path) 
     third = Scripted(name_and_turn)
     await run(tmp_path / "run", planned, third, resume=True)
     assert not third.asked
+
+
+@pytest.mark.usefixtures("data_dir", "bfcl_wheel", "bm25_wheel")
+@pytest.mark.parametrize(("keeps", "right"), [(True, 20), (False, 0)])
+async def test_who_keeps_what_was_said_can_answer_later(tmp_path: Path, keeps: bool, right: int) -> None:
+    """A model that writes down every word and reads all of it out again, and one that only reads.
+
+    Five of the 25 answers are worded otherwise than the user worded them.
+    """
+
+    def reply(request: Request) -> Any:
+        last = request.prompt.messages[-1]
+        if "prereq" not in request.problem:
+            return request.prompt.messages[0].content
+        if not keeps or last.role == "tool":
+            return "I see."
+        call = {"name": "memory_append", "arguments": {"text": f"{last.content}\n"}}
+        return Completion("", tool_calls=(call,), finish="tool_calls")
+
+    suite = BfclMemory("rec_sum")
+    asked = [problem for problem in suite.problems() if problem.cluster == "notetaker"]
+    planned = plan(RunSpec(suites=("bfcl_memory:rec_sum",)), chat=True, loaded=[(suite, asked)])
+    assert len(planned[0].prerequisites) == 5
+    async with await open_sandbox("local", 1) as pool:
+        with RunStore.create(tmp_path / "run", manifest()) as store:
+            scores = await Pipeline(planned, store, Verifiers(), pool, width=2).run(Scripted(reply, limit=8))
+    assert scores.suites["bfcl_memory:rec_sum"].outcomes.get("passed", 0) == right
+    assert len(stored(tmp_path / "run")) == 30

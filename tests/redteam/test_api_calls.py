@@ -18,7 +18,8 @@ from sandboxes.verifiers.attempts import Overrun
 from sandboxes.verifiers.tool_text import Call
 from suites.conversation import GoOn, ModelTurn, Over
 from suites.problem import Problem
-from suites.tools.bfcl_multi_turn import MAX_STEPS, BfclConversation
+from suites.tools.api_conversation import MAX_STEPS
+from suites.tools.bfcl_multi_turn import BfclConversation
 
 SHOP = """
 class Shop:

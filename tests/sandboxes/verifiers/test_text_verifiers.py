@@ -76,6 +76,9 @@ async def test_exact(normalise: str, expected: str, answer: str, outcome: str) -
         ("all", "a\x0012\x1fab-c", 1.0),
         ("part", "just 12", 1.0),
         ("part", "nothing", 0.0),
+        ("words", "It is (A.B-C)!", 1.0),
+        ("words", "**1,2** of them", 1.0),
+        ("words", "12abc 212 abcd", 0.0),
     ],
 )
 async def test_contains(match: str, answer: str, score: float) -> None:

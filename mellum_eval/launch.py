@@ -103,10 +103,10 @@ async def run(spec: RunSpec, out: Path, *, resume: bool, say: Say, watch: Watch,
     if begun is None:
         RunStore.check_free(out)
     try:
-        loaded = load_suites(spec)
+        loaded = load_suites(spec, asking=True)
         require_judge(spec, [suite for suite, _ in loaded])
         for name in left_out(spec, [suite for suite, _ in loaded]):
-            say(f"{name} is left out: its data is not at hand")
+            say(f"{name} is left out: what it needs is not at hand")
         if begun is None and unnamed:
             say(f"no model given: {DEFAULT_MODEL}, the bundled model of 1.9 M parameters")
         async with contextlib.AsyncExitStack() as stack:

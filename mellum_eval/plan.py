@@ -71,12 +71,16 @@ class PlannedSuite:
                 yield question, sample
 
 
-def load_suites(spec: RunSpec) -> list[tuple[Suite, list[Problem]]]:
+def load_suites(spec: RunSpec, *, asking: bool = False) -> list[tuple[Suite, list[Problem]]]:
     """Read the suites' problems, after the limit. Needs no model, so that bad input shows before one is loaded.
+
+    Args:
+        spec: What to run.
+        asking: Whether a model will be asked: then whatever that needs must be at hand too (`Suite.require`).
 
     Raises:
         UserError: A suite is unknown, or has no problems.
-        SourceMissing: Data is not at hand, of some suite or, with `skip_missing`, of every one; names all of them.
+        SourceMissing: Something is not at hand, of some suite or, with `skip_missing`, of every one; names all of them.
         SourceAltered: A suite's data is not the pinned one.
     """
     try:
@@ -89,6 +93,8 @@ def load_suites(spec: RunSpec) -> list[tuple[Suite, list[Problem]]]:
     loaded, missing = [], dict[str, SourceMissing]()
     for suite in suites:
         try:
+            if asking:
+                suite.require()
             problems = evenly(suite.problems(), spec.limit)
         except SourceMissing as error:
             missing[suite.full_name] = error

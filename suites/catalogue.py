@@ -220,6 +220,13 @@ ENTRIES = (
         ("vector",),
     ),
     Entry(
+        "bfcl_web_search",
+        "suites.tools.bfcl_web_search:BfclWebSearch",
+        "tools",
+        "100 questions of BFCL v4 to the web, each with and without snippets in search results",
+        ("base", "no_snippet"),
+    ),
+    Entry(
         "mmlu_redux",
         "suites.knowledge.mmlu_redux:MmluRedux",
         "knowledge",
@@ -360,7 +367,7 @@ _AFTER_TRAINING = (
 GROUPS: dict[str, tuple[str, ...]] = {
     "quick": tuple(entry.name for entry in ENTRIES if entry.name.startswith("quick_")),
     "bfcl_v3": ("bfcl", "bfcl_multi_turn"),
-    "bfcl_v4": ("bfcl", "bfcl_multi_turn", "bfcl_memory"),
+    "bfcl_v4": ("bfcl", "bfcl_multi_turn", "bfcl_web_search", "bfcl_memory"),
     # The lengths in turn, so that a run that is cut short has whole ones.
     "long_context": tuple(f"ruler_{task}:{length}" for length in RULER_LENGTHS for task in RULER_TASKS),
     **{f"ruler_{length}": tuple(f"ruler_{task}:{length}" for task in RULER_TASKS) for length in RULER_LENGTHS},

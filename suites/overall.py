@@ -60,11 +60,12 @@ _IRRELEVANCE = _each("irrelevance", "live_irrelevance")
 _WEB_SEARCH = _each("web_search_base", "web_search_no_snippet")
 _MEMORY = _each("memory_kv", "memory_vector", "memory_rec_sum")
 
-_BFCL = ("bfcl", "bfcl_multi_turn", "bfcl_memory")
+_BFCL = ("bfcl", "bfcl_multi_turn", "bfcl_web_search", "bfcl_memory")
 OVERALLS: dict[str, Overall] = {
     "bfcl_non_live": Overall(_BFCL, _NON_LIVE),
     "bfcl_live": Overall(_BFCL, _LIVE),
     "bfcl_multi_turn": Overall(_BFCL, _MULTI_TURN),
+    "bfcl_web_search": Overall(_BFCL, _WEB_SEARCH),
     "bfcl_memory": Overall(_BFCL, _MEMORY),
     # v3: the mean of non-live, live and multi-turn, the first two with their irrelevance and relevance tasks.
     "bfcl_v3": Overall(

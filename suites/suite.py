@@ -54,6 +54,14 @@ class Suite(ABC):
         """The sources that this variant reads."""
         return self.sources
 
+    def require(self) -> None:
+        """See that what asking needs beside data and a model is at hand, such as a provider's key.
+
+        Raises:
+            SourceMissing: It is not; says what and how to get it.
+        """
+        return
+
     @abstractmethod
     def problems(self) -> Sequence[Problem]:
         """All problems, in the data set's order.

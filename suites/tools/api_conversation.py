@@ -1,8 +1,8 @@
-"""A conversation over BFCL's simulated APIs: calls are answered by their results, text by what the user says next.
+"""A conversation over BFCL's APIs: calls are answered by their results, text by what the user says next.
 
 In each turn the model may call, see the results and call again, at most 21 times (the reference's limit); text without
-a call ends the turn, as text that cannot be read does. What the model wrote is parsed into names and values; the APIs
-come from the reference's wheel and run in the judge.
+a call ends the turn, as text that cannot be read does. What the model wrote is parsed into names and values. Simulated
+APIs come from the reference's wheel and run in the judge.
 """
 
 from __future__ import annotations
@@ -26,21 +26,24 @@ MAX_STEPS = 21
 class ApiConversation(ABC):
     """One sample's way through the turns; what it ends with is the subclass's."""
 
-    def __init__(
-        self, sandbox: Sandbox | None, setting: ApiSetting, later: Sequence[GoOn], called: Sequence[Call] = ()
-    ) -> None:
+    def __init__(self, later: Sequence[GoOn] = ()) -> None:
         """Begin.
 
         Args:
-            sandbox: Where calls are run.
-            setting: The APIs in their first state.
             later: What the user says in each turn after the first, with the functions that are new then.
-            called: What was called in conversations before, which left the state that this one begins with.
         """
-        self._sandbox, self._setting, self._later = sandbox, setting, later
+        self._later = later
         self._turn = self._steps = 0
-        self._called = list(called)
         self._said: list[dict[str, Any]] = []  # by step, whether or not it could be run
+
+    @abstractmethod
+    async def _run(self, calls: Sequence[Call]) -> list[str]:
+        """The text of each call's result.
+
+        Raises:
+            Overrun: They take more than they may.
+            SandboxError: They could not be run, and that is not the model's doing.
+        """
 
     @abstractmethod
     async def _ended(self, text: str) -> Answer:
@@ -63,15 +66,14 @@ class ApiConversation(ABC):
             results = await self._run(calls)
         except Overrun as overrun:
             return Over(await self._stopped(str(overrun)))
-        self._called += calls
         self._steps += 1
         if self._steps >= MAX_STEPS:
             return Over(await self._stopped(f"{MAX_STEPS} steps in one turn"))
         return GoOn(tuple(Message("tool", result) for result in results))
 
     async def aclose(self) -> None:
-        """Forget the calls; nothing else is held between turns."""
-        self._called.clear()
+        """Forget what was said; nothing else is held between turns."""
+        self._said = []
 
     async def _next(self, text: str) -> Step:
         if self._turn == len(self._later):
@@ -80,7 +82,32 @@ class ApiConversation(ABC):
         self._steps = 0
         return self._later[self._turn - 1]
 
+
+class SimulatedApis(ApiConversation):
+    """Calls run in the sandbox, after all those before them: nothing lives there between a model's turns."""
+
+    def __init__(
+        self, sandbox: Sandbox | None, setting: ApiSetting, later: Sequence[GoOn], called: Sequence[Call] = ()
+    ) -> None:
+        """Begin.
+
+        Args:
+            sandbox: Where calls are run.
+            setting: The APIs in their first state.
+            later: As for every conversation.
+            called: What was called in conversations before, which left the state that this one begins with.
+        """
+        super().__init__(later)
+        self._sandbox, self._setting = sandbox, setting
+        self._called = list(called)
+
     async def _run(self, calls: Sequence[Call]) -> list[str]:
+        results = await self._results(calls)
+        self._called += calls
+        return results
+
+    async def _results(self, calls: Sequence[Call]) -> list[str]:
+        """What calls would give now."""
         if self._sandbox is None:
             raise SandboxError("running calls needs a sandbox")
         return await run_calls(self._sandbox, self._setting, self._called, calls)

@@ -23,7 +23,7 @@ from suites.problem import Message, Problem, Prompt
 from suites.sampling import Sampling
 from suites.sources import DataSource, read_jsonl
 from suites.suite import Suite
-from suites.tools.api_conversation import ApiConversation, written
+from suites.tools.api_conversation import SimulatedApis, written
 from suites.tools.bfcl import base_prompt
 from suites.tools.bfcl_package import BM25, WHEEL, memory_setting, prompt_texts
 from suites.tools.bfcl_sources import MEMORY, MEMORY_ANSWERS, MEMORY_FUNCTIONS, MEMORY_PREREQUISITES
@@ -81,7 +81,7 @@ class BfclMemory(Suite):
         tools = tuple(openai_tool(function) for function in problem.metadata["functions"])
         return Prompt(messages=messages, tools=tools) if chat else base_prompt(messages, tools)
 
-    def converse(self, problem: Problem, sandbox: Sandbox | None) -> ApiConversation:
+    def converse(self, problem: Problem, sandbox: Sandbox | None) -> SimulatedApis:
         """One conversation with the user, or one question."""
         return (Remembering if "later" in problem.metadata else Answering)(problem, sandbox)
 
@@ -95,7 +95,7 @@ class BfclMemory(Suite):
         return [(kind, list(read_jsonl(MEMORY_FUNCTIONS[kind]))) for kind in kinds]
 
 
-class _OverMemory(ApiConversation):
+class _OverMemory(SimulatedApis):
     def __init__(self, problem: Problem, sandbox: Sandbox | None) -> None:
         self._kind = problem.metadata["kind"]
         later = [GoOn((Message("user", said),)) for said in problem.metadata.get("later", ())]
@@ -107,7 +107,7 @@ class Remembering(_OverMemory):
     """Ends with all that was called so far in the scenario, and what the next prompt shows of the memory."""
 
     async def _ended(self, text: str) -> Answer:
-        (whole,) = await self._run([Call(WHOLE[self._kind], {})])
+        (whole,) = await self._results([Call(WHOLE[self._kind], {})])
         return [{"calls": written(self._called), "memory": shown(self._kind, whole)}]
 
     async def _stopped(self, why: str) -> Answer:

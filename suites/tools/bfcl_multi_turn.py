@@ -21,7 +21,7 @@ from suites.problem import Message, Problem, Prompt
 from suites.sampling import Sampling
 from suites.sources import DataSource, read_jsonl
 from suites.suite import Suite
-from suites.tools.api_conversation import ApiConversation
+from suites.tools.api_conversation import SimulatedApis
 from suites.tools.bfcl import base_prompt
 from suites.tools.bfcl_package import MODULES, WHEEL, setting
 from suites.tools.bfcl_sources import FUNCTION_DOCUMENTS, MULTI_TURN, MULTI_TURN_ANSWERS
@@ -77,7 +77,7 @@ class BfclMultiTurn(Suite):
         return tuple(MULTI_TURN) if self.variant is None else (self.variant,)
 
 
-class BfclConversation(ApiConversation):
+class BfclConversation(SimulatedApis):
     """Ends with the calls of each step."""
 
     def __init__(self, problem: Problem, sandbox: Sandbox | None) -> None:

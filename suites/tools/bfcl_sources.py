@@ -201,3 +201,11 @@ MEMORY_FUNCTIONS = {
     ),
 }
 """Function documents by kind of memory."""
+
+WEB_SEARCH = _file("BFCL_v4_web_search.json", "6fc41d96d003dc849028966a782923560d2fc127ed2088aa967f06daaafa4268")
+WEB_SEARCH_ANSWERS = _file(
+    "possible_answer/BFCL_v4_web_search.json", "771cab45fdad5744563456801d4623a42c5a358f10514b9b9105d2f6052b4999"
+)
+WEB_SEARCH_FUNCTIONS = _file(
+    "multi_turn_func_doc/web_search.json", "61fcee411e35f7ff67415e18cd67276615cf06e1c8841a683d2d997dbb46eac5"
+)

@@ -50,7 +50,7 @@ def test_left_out_it_is_said_by_run_manifest_and_report(half: Path, capsys: pyte
     out = half / "r"
     given = ["run", "mock:gold", "-s", "arc", "-s", "mmlu", "--limit", "2", "--skip-missing", "--out", str(out)]
     assert _run(given) == 0
-    assert "mmlu is left out: its data is not at hand" in capsys.readouterr().err
+    assert "mmlu is left out: what it needs is not at hand" in capsys.readouterr().err
     assert json.loads((out / "run.json").read_text())["left_out"] == ["mmlu"]
     assert set(json.loads((out / "scores.json").read_text())["suites"]) == {"arc"}
     assert "mmlu" in (out / "report" / "report.md").read_text()

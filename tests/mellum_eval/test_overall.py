@@ -28,12 +28,15 @@ def planned(name: str, suffix: str = "") -> PlannedSuite:
 
 
 def owner(category: str) -> str:
-    return {"multi": "bfcl_multi_turn", "memory": "bfcl_memory"}.get(category.partition("_")[0], "bfcl")
+    return {"multi": "bfcl_multi_turn", "memory": "bfcl_memory", "web": "bfcl_web_search"}.get(
+        category.partition("_")[0], "bfcl"
+    )
 
 
-def scored(
-    values: dict[str, float], suites: tuple[str, ...] = ("bfcl", "bfcl_multi_turn", "bfcl_memory"), suffix: str = ""
-) -> dict:
+PARTS = ("bfcl", "bfcl_multi_turn", "bfcl_web_search", "bfcl_memory")
+
+
+def scored(values: dict[str, float], suites: tuple[str, ...] = PARTS, suffix: str = "") -> dict:
     """Twenty problems a category, of which the right share is solved."""
 
     def rows(suite: PlannedSuite) -> list[tuple[str, str | None, float]]:

@@ -146,6 +146,7 @@ async def _status(choice: Choice, runtime: str | None = None) -> dict[str, Any]:
         from sandboxes.programs import versions
 
         facts = {**pool.describe(), "healthy": await pool.healthy(), "languages": await versions(pool)}
+        del facts["workers"]  # of this look, not of a run
         if pool.notice:
             facts["notice"] = pool.notice
         return facts

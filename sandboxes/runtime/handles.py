@@ -115,7 +115,7 @@ class CandidateError(Exception):
 
 
 def exception(body: bytes) -> Exception:
-    """The exception that crossed (`sandboxes.runtime.candidate.crossing`).
+    """The exception that crossed (`sandboxes.runtime.solution.crossing`).
 
     Of the builtin class of that name, or of a class of that name derived from the builtin one that it derives from; of
     a `CandidateError` where that is none that a test may catch.

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from sandboxes.runtime import wire
+from sandboxes.runtime.solution import FILENAME, LoadError, describe, load, text_of
 
 __builtins__ = dict(vars(builtins))  # type: ignore[assignment]  # ours alone: a candidate may replace names
 
@@ -17,8 +18,6 @@ PIPE = 65536
 
 def run(code: str, stdin: bytes, outbox: int) -> None:
     """Run it to its end and leave with its status. Never returns."""
-    from sandboxes.runtime.candidate import FILENAME, LoadError, describe, load, text_of
-
     exit_now, flush = os._exit, _flush
     try:
         compile(text_of(code), FILENAME, "exec", dont_inherit=True)

@@ -24,8 +24,8 @@ from types import CodeType, ModuleType
 from typing import Any, NoReturn
 
 from sandboxes.runtime import testcode, testrun, wire
-from sandboxes.runtime.candidate import LoadError, describe, load
 from sandboxes.runtime.guard import Seal, refuse_rewriting
+from sandboxes.runtime.solution import LoadError, describe, load
 from sandboxes.runtime.testrun import Test
 
 __builtins__ = dict(vars(builtins))  # type: ignore[assignment]  # ours alone: a candidate may replace names

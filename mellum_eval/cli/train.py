@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mellum_eval.cli.model_errors import model_errors
-from mellum_eval.cli.train_options import Board, Device, DryRun, From, Out, Resume, Settings, Steps
+from mellum_eval.cli.train_options import Board, Device, DryRun, From, Out, Resume, Settings, Steps, parsed_settings
+from mellum_eval.cli.train_process import need_tensorboard, speaks, until_signal
 from mellum_eval.cli.train_rlvr import rlvr
-from mellum_eval.errors import PrerequisiteMissing, UserError
+from mellum_eval.errors import UserError
 
 if TYPE_CHECKING:
     from mellum_model.training.loop import Watcher
@@ -158,59 +157,6 @@ def _overrides(stage: str, steps: int | None, settings: list[str]) -> dict[str, 
         place = field if field.startswith(("model.", "stages.")) else f"stages.{stage}.{field}"
         found[place] = value
     return found
-
-
-def parsed_settings(settings: list[str]) -> dict[str, Any]:
-    """`--set FIELD=VALUE` as fields and values; values are YAML.
-
-    Raises:
-        UserError: One is not of that form.
-    """
-    import yaml
-
-    found: dict[str, Any] = {}
-    for setting in settings:
-        field, equals, value = setting.partition("=")
-        if not equals or not field:
-            raise UserError(f"--set {setting}: expected FIELD=VALUE, such as schedule.peak=1e-3")
-        try:
-            parsed = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise UserError(f"--set {setting}: the value is not YAML") from None
-        found[field] = parsed
-    return found
-
-
-def need_tensorboard() -> None:
-    """Raises PrerequisiteMissing where it is not installed."""
-    from importlib.util import find_spec
-
-    if find_spec("tensorboard") is None:
-        raise PrerequisiteMissing("tensorboard is not installed", 'pip install "mellum-eval[train]"')
-
-
-@contextmanager
-def until_signal() -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM let the step end and a checkpoint be written; a second one does not wait."""
-    stopped: list[int] = []
-
-    def stop(number: int, frame: object) -> None:
-        if stopped:
-            raise KeyboardInterrupt
-        stopped.append(number)
-        typer.echo("stopping after this step; once more to stop at once", err=True)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def speaks() -> bool:
-    """Whether this process speaks for those that `torchrun` started."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager

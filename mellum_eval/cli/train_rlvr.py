@@ -14,7 +14,8 @@ import typer
 
 from mellum_eval.cli.choices import Sandbox, Workers
 from mellum_eval.cli.model_errors import model_errors
-from mellum_eval.cli.train_options import Board, Device, DryRun, From, Out, Resume, Settings, Steps
+from mellum_eval.cli.train_options import Board, Device, DryRun, From, Out, Resume, Settings, Steps, parsed_settings
+from mellum_eval.cli.train_process import need_tensorboard, speaks, until_signal
 from mellum_eval.errors import UserError
 
 if TYPE_CHECKING:
@@ -55,8 +56,6 @@ def rlvr(
     dry_run: DryRun = False,
 ) -> None:
     """Reinforce what verifiers pass: GRPO as Mellum 2 did it, or another method."""
-    from mellum_eval.cli.train import need_tensorboard, parsed_settings, speaks, until_signal
-
     with model_errors():
         from mellum_model.post_training.rlvr.recipe import BUILT_IN, load_rlvr_recipe
         from mellum_model.training.recipes import recipe_file
@@ -129,7 +128,6 @@ def _say_end(done: FinishedRun) -> None:
 @contextmanager
 def _watcher(title: str) -> Iterator[RlvrWatcher]:
     """A bar on a terminal; lines now and then elsewhere."""
-    from mellum_eval.cli.train import speaks
     from mellum_model.post_training.rlvr.loop import RlvrWatcher
 
     class Lines(RlvrWatcher):

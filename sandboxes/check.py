@@ -269,6 +269,8 @@ class ToolCallCheck(_Check):
     """BFCL's relevance rule: at least one well-formed call of an offered function is right, whichever it is."""
     syntax: Literal["python", "java", "javascript"] = "python"
     """Language of the functions; other than Python's, arguments are strings of source text that BFCL's rules read."""
+    part: str = ""
+    """Name under which the score stands among the verdict's parts, where a suite compares groups of its problems."""
 
     @model_validator(mode="after")
     def _no_answer_beside_any_call(self) -> ToolCallCheck:

@@ -227,6 +227,12 @@ ENTRIES = (
         ("base", "no_snippet"),
     ),
     Entry(
+        "bfcl_format_sensitivity",
+        "suites.tools.bfcl_format_sensitivity:BfclFormatSensitivity",
+        "tools",
+        "200 tasks of BFCL v4, each in 26 wordings of the prompt: how far their accuracies lie apart",
+    ),
+    Entry(
         "mmlu_redux",
         "suites.knowledge.mmlu_redux:MmluRedux",
         "knowledge",

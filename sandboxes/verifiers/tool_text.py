@@ -50,9 +50,9 @@ def calls_in(completion: str | list[dict[str, Any]]) -> list[Call]:
         try:
             value = _json(text)
         except MalformedCall:
-            return _python_calls(text)
+            return python_calls(text)
         return _json_calls(value) if _is_calls(value) else []
-    return _python_calls(text) if re.match(r"[A-Za-z_][\w.]*\(", text) else []
+    return python_calls(text) if re.match(r"[A-Za-z_][\w.]*\(", text) else []
 
 
 def _blocks(text: str) -> list[str]:
@@ -128,12 +128,21 @@ def _call(item: Any) -> Call:
     return Call(item["name"], arguments)
 
 
-def _python_calls(text: str) -> list[Call]:
+def python_calls(text: str) -> list[Call]:
     """Calls of `[f(a=1), m.g(b="x")]` or of one bare call; none where the text is not wholly of this form."""
     try:
         return _PythonReader(text).calls()
     except MalformedCall:
         return []
+
+
+def python_literal(text: str) -> Any:
+    """The value of a text that is one literal of Python's.
+
+    Raises:
+        MalformedCall: It is none, or nested too deep.
+    """
+    return _PythonReader(text).literal()
 
 
 _TOKEN = re.compile(
@@ -189,6 +198,12 @@ class _PythonReader:
         if self._kind != "end":
             raise MalformedCall("text after the calls")
         return calls
+
+    def literal(self) -> Any:
+        value = self._value(0)
+        if self._kind != "end":
+            raise MalformedCall("text after the value")
+        return value
 
     def _next(self) -> None:
         found = _TOKEN.match(self._text, self._at)

@@ -57,7 +57,7 @@ class Bfcl(Suite):
 
     def problems(self) -> Sequence[Problem]:
         """Ids are BFCL's own."""
-        return [problem for category in self._categories() for problem in _category(category)]
+        return [problem for category in self._categories() for problem in category_problems(category)]
 
     def empty_is_right(self, problem: Problem) -> bool:
         """An empty answer makes no call: right in the two irrelevance categories."""
@@ -99,15 +99,16 @@ def _check_of(problem: Problem) -> ToolCallCheck:
     return check
 
 
-def _category(category: str) -> list[Problem]:
+def category_problems(category: str) -> list[Problem]:
+    """The problems of one category; gold is written as `<tool_call>` blocks."""
     answers_file = ANSWERS.get(category)
     answers = {row["id"]: row["ground_truth"] for row in read_jsonl(answers_file)} if answers_file else {}
     return [_problem(category, row, answers.get(row["id"], [])) for row in read_jsonl(QUESTIONS[category])]
 
 
 def _problem(category: str, row: Mapping[str, Any], possible: list[dict[str, Any]]) -> Problem:
-    tools = [function | {"name": _plain(function["name"])} for function in row["function"]]
-    answer = [{_plain(name): arguments for name, arguments in call.items()} for call in possible]
+    tools = [function | {"name": plain(function["name"])} for function in row["function"]]
+    answer = [{plain(name): arguments for name, arguments in call.items()} for call in possible]
     syntax: Syntax = SYNTAX.get(category, "python")
     turns = row["question"][0]  # one turn in these categories; multi-turn tasks are another suite's
     return Problem(
@@ -129,7 +130,8 @@ def _cluster(identifier: str) -> str | None:
     return f"{category}-{parts[1]}" if len(parts) == 3 else None
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """A function's name without dots, as APIs want it."""
     return name.replace(".", "_")
 
 

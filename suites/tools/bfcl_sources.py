@@ -209,3 +209,7 @@ WEB_SEARCH_ANSWERS = _file(
 WEB_SEARCH_FUNCTIONS = _file(
     "multi_turn_func_doc/web_search.json", "61fcee411e35f7ff67415e18cd67276615cf06e1c8841a683d2d997dbb46eac5"
 )
+FORMAT_SENSITIVITY = _file(
+    "BFCL_v4_format_sensitivity.json", "1e7ebd0ec441198d3f7d3b60be73d0c9eba54094d2c3731b830f5da7a2c63c19"
+)
+"""Category → ids of its tasks."""

@@ -177,7 +177,8 @@ async def rescore(path: Path, spec: RunSpec, *, say: Say, watch: Watch) -> Finis
         judged_by = spec.judge  # another judge is what judging anew may be for
         spec = merged_spec(begun, spec.model_copy(update={"judge": begun.spec.get("judge")}))
         spec = spec.model_copy(update={"judge": judged_by or spec.judge})
-        loaded = [pair for pair in load_suites(spec) if pair[0].full_name not in begun.too_long]
+        not_asked = {*begun.too_long, *begun.left_out}
+        loaded = [pair for pair in load_suites(spec) if pair[0].full_name not in not_asked]
         require_judge(spec, [suite for suite, _ in loaded])
         planned = _with_stored_keys(plan(spec, chat=bool(begun.model.get("chat", True)), loaded=loaded), store)
         for suite in planned:

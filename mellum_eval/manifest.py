@@ -28,7 +28,7 @@ _PACKAGES = (
 
 
 def left_out(spec: RunSpec, suites: Sequence[Suite]) -> list[str]:
-    """The suites that a spec names and a plan has not, because `skip_missing` left them out."""
+    """The suites that a spec names and a plan has not, because something that they need is not at hand."""
     there = {suite.full_name for suite in suites}
     return [name for name in registry.expand(spec.suites) if name not in there]
 

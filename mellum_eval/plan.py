@@ -76,11 +76,12 @@ def load_suites(spec: RunSpec, *, asking: bool = False) -> list[tuple[Suite, lis
 
     Args:
         spec: What to run.
-        asking: Whether a model will be asked: then whatever that needs must be at hand too (`Suite.require`).
+        asking: Whether a model will be asked: then what that needs must be at hand too (`Suite.require`). A suite of a
+            group that lacks it is left out, one that was named itself is not.
 
     Raises:
         UserError: A suite is unknown, or has no problems.
-        SourceMissing: Something is not at hand, of some suite or, with `skip_missing`, of every one; names all of them.
+        SourceMissing: Something is not at hand of a suite or, with `skip_missing`, of every one; names all of them.
         SourceAltered: A suite's data is not the pinned one.
     """
     try:
@@ -90,11 +91,15 @@ def load_suites(spec: RunSpec, *, asking: bool = False) -> list[tuple[Suite, lis
         raise UserError(str(error)) from None
     if not suites:
         raise UserError(f"no suites in {', '.join(spec.suites) or 'the spec'}; see `mellum-eval suites list`")
-    loaded, missing = [], dict[str, SourceMissing]()
+    loaded, missing, left_out = [], dict[str, SourceMissing](), dict[str, SourceMissing]()
     for suite in suites:
         try:
             if asking:
                 suite.require()
+        except SourceMissing as error:
+            (missing if suite.full_name in spec.suites else left_out)[suite.full_name] = error
+            continue
+        try:
             problems = evenly(suite.problems(), spec.limit)
         except SourceMissing as error:
             missing[suite.full_name] = error
@@ -104,6 +109,8 @@ def load_suites(spec: RunSpec, *, asking: bool = False) -> list[tuple[Suite, lis
         loaded.append((suite, problems))
     if missing and not (spec.skip_missing and loaded):
         raise _all_missing(missing, others=len(loaded))
+    if not loaded:
+        raise _all_missing(left_out, others=0)
     return loaded
 
 

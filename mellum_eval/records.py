@@ -60,7 +60,7 @@ class Manifest(_Record):
     versions: dict[str, str]
     git: str | None = None
     left_out: list[str] = Field(default_factory=list)
-    """Suites that were asked for, and whose data was not at hand."""
+    """Suites that were asked for, and for which something was not at hand: data, or a provider's key."""
     too_long: list[str] = Field(default_factory=list)
     """Suites that were asked for, and whose prompts do not fit the model's context."""
     host: dict[str, Any]

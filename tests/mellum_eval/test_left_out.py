@@ -59,3 +59,24 @@ def test_left_out_it_is_said_by_run_manifest_and_report(half: Path, capsys: pyte
 def test_with_nothing_left_there_is_no_run(half: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _run(["run", "mock:gold", "-s", "mmlu", "--skip-missing", "--out", str(half / "r")]) == 3
     assert "mmlu" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("data_dir", "bfcl_wheel")
+def test_what_lacks_a_key_is_left_out_of_a_group_and_named_alone_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("SERPAPI_API_KEY", raising=False)
+    monkeypatch.setitem(GROUPS, "two", ("bfcl:irrelevance", "bfcl_web_search"))
+    out = tmp_path / "r"
+    assert _run(["run", "mock:gold", "-s", "two", "--limit", "2", "--out", str(out)]) == 0
+    assert "bfcl_web_search is left out: what it needs is not at hand" in capsys.readouterr().err
+    assert json.loads((out / "run.json").read_text())["left_out"] == ["bfcl_web_search"]
+    assert _run(["rescore", str(out)]) == 0
+    assert set(json.loads((out / "scores.json").read_text())["suites"]) == {"bfcl:irrelevance"}
+    capsys.readouterr()
+    for names in (["bfcl_web_search"], ["bfcl:irrelevance", "bfcl_web_search"]):
+        given = [part for name in names for part in ("-s", name)]
+        assert _run(["run", "mock:gold", *given, "--limit", "2", "--out", str(tmp_path / "other")]) == 3
+        assert "set SERPAPI_API_KEY" in capsys.readouterr().err
+    monkeypatch.setitem(GROUPS, "one", ("bfcl_web_search",))
+    assert _run(["run", "mock:gold", "-s", "one", "--out", str(tmp_path / "other")]) == 3

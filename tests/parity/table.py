@@ -112,6 +112,14 @@ def _elsewhere() -> str:
     rows = [
         ("BFCL, ten categories", bfcl["reference"], f"{calls:,} lists of calls", "none differs", "test_parity_bfcl.py"),
         (
+            "BFCL's memories", bfcl["reference"], "672 calls in 48 conversations", "none differs",
+            "test_parity_bfcl_memory.py",
+        ),
+        (
+            "BFCL's 26 wordings of a prompt", bfcl["reference"], "5,200 prompts", "none differs",
+            "test_parity_bfcl_wordings.py",
+        ),
+        (
             "IFEval", ifeval["reference"], f"{ifeval['instructions']:,} instructions, strict and loose",
             "one word count in Hindi; texts of no language", "test_parity_ifeval.py",
         ),

@@ -10,7 +10,6 @@ import os
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,15 +20,13 @@ from typing import Any
 import httpx
 import pytest
 from processes import outlive
-from vllm_environment import ARGUMENTS, save_for_vllm, variables
+from vllm_environment import ARGUMENTS, START_S, save_for_vllm, serving_vllm, variables
 
 from mellum_eval.backends import supervisor
 from sandboxes.extract.reasoning import split
 from sandboxes.verifiers.tool_text import calls_in
 
 ROOT = Path(__file__).resolve().parents[2]
-START_S = 600.0
-
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1800)]
 
 Slot = tuple[str, str]
@@ -75,32 +72,9 @@ def own(models: Path, surroundings: dict[str, str], tmp_path_factory: pytest.Tem
 @pytest.fixture(scope="module")
 def endpoint(models: Path, surroundings: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server that somebody else started, without a parser of calls; as the name of a model."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [surroundings["MELLUM_VLLM_PYTHON"], "-m", "vllm.entrypoints.openai.api_server"]
-    command += ["--model", str(models / "instruct"), "--served-model-name", "nano", "--dtype", "float32"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--generation-config", "vllm", *ARGUMENTS]
-    # Under the supervisor, so that it is gone with these tests, even if they are killed.
-    command = [sys.executable, "-I", supervisor.__file__, *command]
     log_file = tmp_path_factory.mktemp("server") / "log"
-    with log_file.open("wb") as log:
-        server = subprocess.Popen(command, env=surroundings, stdin=subprocess.PIPE, stdout=log, stderr=log)
-    try:
-        deadline = time.monotonic() + START_S
-        while not answers_at(f"http://127.0.0.1:{port}/health"):
-            assert server.poll() is None and time.monotonic() < deadline, log_file.read_text()[-3000:]
-            time.sleep(0.25)
-        yield f"openai:nano@http://127.0.0.1:{port}/v1"
-    finally:
-        server.communicate(timeout=60)
-
-
-def answers_at(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=5).status_code == 200
-    except httpx.TransportError:
-        return False
+    with serving_vllm(models / "instruct", log_file, surroundings) as url:
+        yield f"openai:nano@{url}/v1"
 
 
 def evaluate(model: str, out: Path, surroundings: dict[str, str], *flags: str) -> subprocess.CompletedProcess[str]:

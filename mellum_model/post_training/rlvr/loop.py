@@ -34,6 +34,8 @@ from .rollouts import Sampler, snapshot
 from .update import Updater
 
 SAMPLES = "rollouts.jsonl"
+MASKED_ALARM = 0.2
+"""A share of tokens outside the correction's bounds that calls for a person: not rounding, but other weights."""
 
 
 class RlvrWatcher:
@@ -235,6 +237,10 @@ class _Run:
         self.watcher.stepped(
             step, self.recipe.steps, {**line, **(self.steady if self.steady.steps else self.totals).shares()}
         )
+        if values.get("masked_share", 0.0) > MASKED_ALARM:
+            self._alarm(
+                step, f"{values['masked_share']:.0%} of the tokens are masked: the sampler draws from other weights"
+            )
         if not values:
             self._alarm(step, "no group had anything to teach: all rewards of each were equal, or none was judged")
 

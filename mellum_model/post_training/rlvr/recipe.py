@@ -53,8 +53,15 @@ class BatchSection(Section):
 class Rollouts(Section):
     """How answers are drawn."""
 
-    sampler: Literal["native"] = "native"
-    """This package's engine beside the trainer; others fit `rollouts.Sampler`."""
+    sampler: Literal["native", "vllm"] = "native"
+    """This package's engine beside the trainer, or running vLLM servers."""
+    servers: tuple[str, ...] = ()
+    """Of vLLM, one a rank, such as `http://127.0.0.1:8000`; started with `VLLM_SERVER_DEV_MODE=1`."""
+    weights: str = ""
+    """Directory by which they are handed weights, seen by both at the same path; `served` in the run's own if empty."""
+    restart: tuple[str, ...] = ()
+    """A command that restarts a server with the checkpoint whose directory is its last argument and whose address the
+    one before; for vLLM builds that cannot take weights in place, such as those for CPUs."""
     max_tokens: Count
     """Of one turn, reasoning included: the cap."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
@@ -121,6 +128,8 @@ class RlvrRecipe(Section):
     def _fits(self) -> RlvrRecipe:
         if not any(one.share for one in self.environments.values()):
             raise ValueError("environments: every share is 0")
+        if (self.rollouts.sampler == "vllm") != bool(self.rollouts.servers):
+            raise ValueError("rollouts.servers: given where rollouts.sampler is vllm, and only there")
         if self.algorithm.overlong.buffer > self.rollouts.max_tokens:
             raise ValueError(
                 f"algorithm.overlong.buffer {self.algorithm.overlong.buffer} is above rollouts.max_tokens "

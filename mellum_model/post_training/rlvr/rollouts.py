@@ -16,7 +16,6 @@ from torch.distributed.tensor import DTensor
 
 from ...config import MellumConfig
 from ...engine import Engine
-from ...errors import PromptError
 from ...model import Mellum
 from ...sampling import Sampling
 from .recipe import Rollouts
@@ -125,13 +124,3 @@ class NativeSampler:
         """Forget what runs."""
         self._engine = None
         self._keys.clear()
-
-
-def room_for(prompt: Sequence[int], config: MellumConfig) -> None:
-    """Refuse a prompt that fills the context.
-
-    Raises:
-        PromptError: As said.
-    """
-    if len(prompt) >= config.max_position_embeddings:
-        raise PromptError(f"a prompt of {len(prompt)} tokens fills the context of {config.max_position_embeddings}")

@@ -34,6 +34,8 @@ from .recipe import RlvrRecipe
 from .rollouts import NativeSampler, Sampler
 
 NANO = "nano:"
+SERVED = "served"
+"""Weights on their way to vLLM servers, within a run's directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +98,9 @@ def run_rlvr(
         reference = build(config, recipe, place, start=start).requires_grad_(False) if recipe.algorithm.kl else None
         if place.leads:
             _write_manifest(out, recipe, model, start, command)
+        sampler = open_sampler(recipe, config, tokenizer, place, out)
         parts = Parts(
-            model, reference, open_sampler(recipe, config, place), environments, encoder(tokenizer, recipe),
-            decoder(tokenizer, config),
+            model, reference, sampler, environments, encoder(tokenizer, recipe), decoder(tokenizer, config)
         )  # fmt: skip
         outcome = train_rlvr(
             parts, recipe, out, ranks=place, resume=resume, watcher=watcher, tensorboard=tensorboard,
@@ -146,10 +148,26 @@ def open_environments(recipe: RlvrRecipe, openers: Mapping[str, Opener]) -> dict
     return found
 
 
-def open_sampler(recipe: RlvrRecipe, config: MellumConfig, place: Ranks) -> Sampler:
-    """Who draws the answers."""
+def open_sampler(recipe: RlvrRecipe, config: MellumConfig, tokenizer: Tokenizer, place: Ranks, out: Path) -> Sampler:
+    """Who draws this rank's answers.
+
+    Raises:
+        RecipeError: There is no server for it.
+    """
     dtype = torch.bfloat16 if recipe.precision.dtype == "bfloat16" else torch.float32
-    return NativeSampler(config, recipe.rollouts, device=place.device, dtype=dtype)
+    settings = recipe.rollouts
+    if settings.sampler == "native":
+        return NativeSampler(config, settings, device=place.device, dtype=dtype)
+    from .vllm_sampler import VllmSampler, restart_by
+
+    if len(settings.servers) != place.count:
+        raise RecipeError(
+            f"rollouts.servers: {len(settings.servers)} for {place.count} ranks; each draws from a server of its own"
+        )
+    server = settings.servers[place.rank]
+    directory = (Path(settings.weights) if settings.weights else out / SERVED) / str(place.rank)
+    push = restart_by((*settings.restart, server), server) if settings.restart else None
+    return VllmSampler(config, settings, tokenizer, directory, server=server, dtype=dtype, push=push)
 
 
 def encoder(tokenizer: Tokenizer, recipe: RlvrRecipe) -> Encode:

@@ -1,4 +1,4 @@
-"""Verifiers as rewards for RLVR: TRL's form, verl's form, and a plain call for a loop of one's own (contract 5).
+"""Verifiers as rewards for RLVR: in the forms of TRL, verl and NeMo-RL (`nemo_rl`), and as a plain call (contract 5).
 
 The graders of evaluation and the rewards of training are the same objects. What could not be judged is None (or
 raised, in verl's form), never a zero: a broken machine must not teach the model anything. Checks whose tests would have

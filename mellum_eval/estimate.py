@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mellum_eval.campaign import Member
 from mellum_eval.launch import with_defaults
-from mellum_eval.plan import PlannedSuite, plan, prompt_record
+from mellum_eval.plan import Question, plan, prompt_record
 from mellum_eval.records import Scores
 from mellum_eval.store import RunStore
 
@@ -31,7 +31,7 @@ class Estimate:
 
     Attributes:
         suites: How many.
-        samples: Completions wanted.
+        samples: Completions wanted, prerequisites among them; a conversation is one.
         prompt_tokens: In all.
         completion_tokens: In all.
         at_most: Whether completion tokens, time and cost are upper bounds.
@@ -95,11 +95,12 @@ def estimate(member: Member, measured: Measured) -> Estimate:
     samples, prompts, completions = 0, 0.0, 0.0
     at_most = False
     for suite in planned:
-        wanted = len(suite.questions) * suite.sampling.samples
+        questions = (*suite.prerequisites, *suite.questions)
+        wanted = len(questions) * suite.sampling.samples
         samples += wanted
         mean_prompt = measured.tokens(suite.name, "prompt", spec.model)
-        prompts += suite.sampling.samples * sum(_lengths(suite)) if mean_prompt is None else wanted * mean_prompt
-        asked = sum(not question.prompt.choices for question in suite.questions) * suite.sampling.samples
+        prompts += suite.sampling.samples * sum(_lengths(questions)) if mean_prompt is None else wanted * mean_prompt
+        asked = sum(not question.prompt.choices for question in questions) * suite.sampling.samples
         mean = measured.tokens(suite.name, "completion", spec.model) or expected.completion_tokens
         completions += asked * (suite.sampling.max_tokens if mean is None else mean)
         at_most = at_most or (mean is None and asked > 0)
@@ -114,8 +115,8 @@ def estimate(member: Member, measured: Measured) -> Estimate:
     return Estimate(len(planned), samples, prompts, completions, at_most, seconds, cost)
 
 
-def _lengths(suite: PlannedSuite) -> Iterator[float]:
-    for question in suite.questions:
+def _lengths(questions: Sequence[Question]) -> Iterator[float]:
+    for question in questions:
         record = prompt_record(question.prompt)
         repeats = max(1, len(question.prompt.choices))  # ranking reads the prompt once for each choice
         yield repeats * sum(len(str(part)) for part in record.values()) / CHARACTERS_A_TOKEN

@@ -54,7 +54,7 @@ def suite_index(names: Iterable[str] | None = None) -> SuiteIndex:
             questions[name] = suite.traces()
             continue
         try:
-            problems = suite.problems()
+            problems = (*suite.problems(), *suite.prerequisites())
         except (SourceMissing, SourceAltered):
             missing.append(name)
             continue

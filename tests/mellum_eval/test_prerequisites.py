@@ -11,6 +11,8 @@ from pipeline_fakes import SUITES, FakeJudge, Sums, manifest
 from test_conversations import Scripted
 
 from mellum_eval.backends.base import Completion, Failure, Request
+from mellum_eval.campaign import Member
+from mellum_eval.estimate import Measured, estimate
 from mellum_eval.pipeline import Pipeline
 from mellum_eval.plan import PlannedSuite, plan
 from mellum_eval.records import Generation, Scores
@@ -120,6 +122,8 @@ async def test_only_those_that_are_needed_are_held(tmp_path: Path) -> None:
     await run(tmp_path / "run", planned, Scripted(name_and_turn))
     assert len(stored(tmp_path / "run")) == 4
     assert plan(RunSpec(suites=("sums",)), chat=True)[0].prerequisites == ()
+    expected = estimate(Member("m", RunSpec(suites=("chained",), limit=1, samples=1)), Measured.of([], tmp_path))
+    assert expected.samples == 4
 
 
 async def test_what_waits_for_a_failure_fails_and_is_owed_again(tmp_path: Path) -> None:

@@ -61,6 +61,12 @@ def test_the_index_names_every_suite(data_dir: object) -> None:
     assert all(len(index.questions[name]) == 300 for name in generated) and "ruler_common_words" in generated
 
 
+def test_conversations_before_problems_are_of_the_benchmark_too(data_dir: object) -> None:
+    asked = suite_index(["bfcl_memory"]).written["bfcl_memory"]
+    assert len(asked) == 310 + 74
+    assert asked["memory_kv_prereq_0-customer-0"][0].startswith("Hey there! Thanks for getting back to me")
+
+
 def test_suites_without_data_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.setenv("MELLUM_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

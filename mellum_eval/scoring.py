@@ -90,6 +90,8 @@ def _metrics(suite: Suite, samples: int, judged: Sequence[Sequence[Mark]]) -> di
         half = NormalDist().inv_cdf(0.975) * error
         # No spread seen says that the draws were alike, not that the value is known.
         ends = (value - half, value + half) if error > 0 else (min(0.0, value), 1.0)
+        if 0.0 <= value <= 1.0:  # a share, whose interval the normal one may overshoot
+            ends = max(0.0, ends[0]), min(1.0, ends[1])
         shown = name if name == metric else f"{metric}[{name}]"
         metrics[shown] = Metric(value=value, ci95=ends, stderr=error)
     return metrics

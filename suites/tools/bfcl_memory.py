@@ -1,7 +1,7 @@
 """BFCL v4's memory tasks (Patil et al.): a model keeps a memory over conversations, and is asked about them later.
 
 Two of the three kinds of memory: `kv`, keys with values in a small core memory that every prompt shows and a larger
-archive beside it; `rec_sum`, one text that the model rewrites. In each of five scenarios a user talks in four to ten
+archive beside it; `rec_sum`, one text that the model rewrites. In each of five scenarios a user talks in five to ten
 conversations, which are prerequisites here: the model calls the memory's functions as it sees fit. Each question then
 begins with the memory as the last of them left it, and its answer is right where a possible one stands in it.
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
+from pathlib import Path
 
 import pytest
 
+from mellum_eval.cli import _run
 from sandboxes.check import CHECK, ToolCallCheck
 from sandboxes.verifiers.tool_call import ToolCallVerifier
 from sandboxes.verifiers.tool_text import Call, MalformedCall
@@ -104,3 +107,13 @@ def test_a_check_may_name_its_part() -> None:
     check = CHECK.validate_python({"kind": "tool_call", "tools": [], "answer": [], "part": "x"})
     assert isinstance(check, ToolCallCheck)
     assert check.part == "x"
+
+
+def test_a_run_says_how_far_and_its_report_believes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Few problems a wording, so that the interval would reach below 0."""
+    given = ["run", "mock:mixed", "-s", "bfcl_format_sensitivity", "--limit", "520", "--out", str(tmp_path / "r")]
+    assert _run(given) == 0
+    assert "altered" not in capsys.readouterr().err
+    metrics = json.loads((tmp_path / "r" / "scores.json").read_text())["suites"]["bfcl_format_sensitivity"]["metrics"]
+    assert metrics["accuracy[max_delta]"]["ci95"][0] == 0.0 < metrics["accuracy[max_delta]"]["value"] < 1.0
+    assert 0.0 < metrics["accuracy[std]"]["value"] < metrics["accuracy[max_delta]"]["value"]

@@ -54,7 +54,7 @@ def _config(which: str) -> MellumConfig:
 
 
 def _directory(which: str) -> Path:
-    """A checkpoint's directory: `nano`, `nano:base` and `nano:thinking` are the bundled ones, here as in `run`."""
+    """A checkpoint's directory: `nano`, `nano:base` and so on are the bundled ones, here as in `run`."""
     from mellum_model.errors import CheckpointError
     from mellum_model.nano import checkpoint
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-VARIANTS = ("instruct", "base", "thinking")
-"""The first is meant where none is named."""
+VARIANTS = ("instruct", "base", "thinking", "instruct-sft")
+"""The first is meant where none is named. Instruct has had reinforcement learning; `instruct-sft` is from before it."""
+NAMES = ", ".join(("nano", *(f"nano:{variant}" for variant in VARIANTS[1:-1]))) + f" and nano:{VARIANTS[-1]}"
 
 
 def checkpoint(variant: str = "") -> Path:
@@ -16,5 +17,5 @@ def checkpoint(variant: str = "") -> Path:
     """
     name = variant or VARIANTS[0]
     if name not in VARIANTS:
-        raise ValueError(f"nano:{variant}: the bundled models are nano, nano:base and nano:thinking")
+        raise ValueError(f"nano:{variant}: the bundled models are {NAMES}")
     return Path(__file__).parent / name

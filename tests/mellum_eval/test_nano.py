@@ -80,5 +80,6 @@ def test_without_torch_the_extra_and_the_way_around_are_named(monkeypatch: pytes
 
 
 def test_an_unknown_variant_is_named() -> None:
-    with pytest.raises(UserError, match="nano:huge: the bundled models are nano, nano:base and nano:thinking"):
+    named = "nano:huge: the bundled models are nano, nano:base, nano:thinking and nano:instruct-sft"
+    with pytest.raises(UserError, match=named):
         check_scheme("nano:huge")

@@ -25,8 +25,10 @@ from suites.tools.bfcl_memory import UNKNOWN
 from suites.tools.bfcl_package import WHEEL, prompt_texts
 from suites.tools.bfcl_sources import WEB_SEARCH, WEB_SEARCH_ANSWERS, WEB_SEARCH_FUNCTIONS
 from suites.tools.schema import openai_tool
-from suites.tools.web_search import FETCH_VARIABLE, KEY_VARIABLE, WebSearchAPI
 
+KEY_VARIABLE = "SERPAPI_API_KEY"
+URL_VARIABLE = "MELLUM_SEARCH_URL"
+FETCH_VARIABLE = "MELLUM_WEB_FETCH"
 VARIANTS = ("base", "no_snippet")
 
 
@@ -105,7 +107,10 @@ class Searching(ApiConversation):
         self._snippets = problem.metadata["variant"] == "base"
 
     async def _run(self, calls: Sequence[Call]) -> list[str]:
-        web = WebSearchAPI(show_snippet=self._snippets)
+        from suites.tools.web_search import PROVIDER, WebSearchAPI  # loads an HTTP client
+
+        provider = os.environ.get(URL_VARIABLE, PROVIDER)
+        web = WebSearchAPI(os.environ[KEY_VARIABLE], show_snippet=self._snippets, provider=provider)
         return [await web.call(call) for call in calls]
 
     async def _ended(self, text: str) -> Answer:

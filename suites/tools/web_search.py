@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -18,9 +17,6 @@ from sandboxes.errors import SandboxError
 from sandboxes.verifiers.tool_text import Call
 from suites.tools.public_web import BadPage, page
 
-KEY_VARIABLE = "SERPAPI_API_KEY"
-URL_VARIABLE = "MELLUM_SEARCH_URL"
-FETCH_VARIABLE = "MELLUM_WEB_FETCH"
 PROVIDER = "https://serpapi.com/search"
 TRIES = 6
 """Of a search that the provider's rate limit or a broken connection stopped; the last after a minute in all."""
@@ -35,16 +31,16 @@ _HEADERS = {
 class WebSearchAPI:
     """The functions on offer; named as the reference's class, which the texts of errors name."""
 
-    def __init__(self, *, show_snippet: bool, pause_s: float = 2.0) -> None:
-        """Read the provider's key.
+    def __init__(self, key: str, *, show_snippet: bool, provider: str = PROVIDER, pause_s: float = 2.0) -> None:
+        """Prepare to ask.
 
         Args:
+            key: The provider's; it is in no message.
             show_snippet: Whether results have a part of the page.
+            provider: Address of its search.
             pause_s: Before the second try of a search; each further one waits twice as long.
         """
-        self._show_snippet, self._pause_s = show_snippet, pause_s
-        self._key = os.environ[KEY_VARIABLE]
-        self._provider = os.environ.get(URL_VARIABLE, PROVIDER)
+        self._key, self._show_snippet, self._provider, self._pause_s = key, show_snippet, provider, pause_s
 
     async def search_engine_query(self, keywords: str, max_results: int = 10, region: str = "wt-wt") -> Any:
         """Title and address of each result, and a part of its text; an error where the provider has none."""
@@ -102,7 +98,7 @@ class WebSearchAPI:
                 if not isinstance(answer, dict):
                     why = "no JSON object"
                 elif reply.status_code in (401, 403):
-                    raise SandboxError(f"the search provider refuses the key in {KEY_VARIABLE}")
+                    raise SandboxError("the search provider refuses the key")
                 elif reply.status_code == 429 or reply.status_code >= 500 or "429" in str(answer.get("error", "")):
                     why = f"HTTP {reply.status_code}"
                 else:

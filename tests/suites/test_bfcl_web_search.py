@@ -20,8 +20,9 @@ from suites import registry
 from suites.conversation import GoOn, ModelTurn, Over
 from suites.sources import SourceMissing
 from suites.tools import web_search
+from suites.tools.bfcl_web_search import FETCH_VARIABLE, KEY_VARIABLE, URL_VARIABLE
 from suites.tools.public_web import LARGEST, BadPage, NotPublic, is_public, page
-from suites.tools.web_search import FETCH_VARIABLE, KEY_VARIABLE, URL_VARIABLE, WebSearchAPI
+from suites.tools.web_search import WebSearchAPI
 
 pytestmark = pytest.mark.usefixtures("data_dir", "bfcl_wheel")
 RESULTS = [{"title": f"T{n}", "link": f"https://a.test/{n}", "snippet": f"S{n}"} for n in range(12)]
@@ -143,7 +144,7 @@ async def test_a_question_is_searched_for(web: Web, variant: str, first: dict[st
 
 
 async def test_what_the_provider_does_is_not_the_models_doing(web: Web) -> None:
-    api = WebSearchAPI(show_snippet=True, pause_s=0)
+    api = WebSearchAPI("secret", show_snippet=True, provider=f"{web.url}/search", pause_s=0)
     search = Call("search_engine_query", {"keywords": "x"})
     web.replies = [(429, {}), (200, {"error": "429 Too Many Requests"}), (503, {})]
     assert "T11" not in await api.call(search)
@@ -164,7 +165,7 @@ async def test_what_the_provider_does_is_not_the_models_doing(web: Web) -> None:
 
 @pytest.mark.usefixtures("no_limits")
 async def test_pages_are_read(web: Web) -> None:
-    api = WebSearchAPI(show_snippet=True)
+    api = WebSearchAPI("secret", show_snippet=True)
     raw = json.loads(
         await api.call(Call("fetch_url_content", {"url": f"http://localhost:{web.server_port}/away?to=/page"}))
     )
@@ -183,7 +184,7 @@ async def test_pages_are_read(web: Web) -> None:
 async def test_pages_are_read_as_markdown_and_as_text(web: Web) -> None:
     pytest.importorskip("html2text", reason='needs pip install "mellum-eval[web]"')
     pytest.importorskip("bs4", reason='needs pip install "mellum-eval[web]"')
-    api = WebSearchAPI(show_snippet=True)
+    api = WebSearchAPI("secret", show_snippet=True)
     assert (await api.fetch_url_content(web.url, "markdown"))["content"].startswith("# Da Hong Pao\n\nfrom **China**")
     assert (await api.fetch_url_content(web.url, "truncate"))["content"] == "Da Hong Pao\nfrom\nChina"
 
@@ -207,7 +208,7 @@ def test_addresses_of_the_internet() -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "2130706433", "0x7f.1", "127.1", "0"])
 async def test_nothing_of_this_machine_is_fetched(web: Web, host: str) -> None:
-    result = await WebSearchAPI(show_snippet=True).fetch_url_content(f"http://{host}:{web.server_port}/page")
+    result = await WebSearchAPI("secret", show_snippet=True).fetch_url_content(f"http://{host}:{web.server_port}/page")
     assert "Da Hong Pao" not in str(result)
     assert "error" in result
     assert web.hosts == []

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .config import MellumConfig
+from .huge_pages import Arena
 
 _GRAIN = 256
 
@@ -72,11 +73,9 @@ class KVCache:
         old = [self.slots(layer) for layer in range(len(self.windows))]
         self.rows, self.tokens = max(rows, self.rows), max(tokens, self.tokens)
         kv_heads, head_dim = self._heads
+        arena = Arena(self.device, self.dtype)
         for store in (self.keys, self.values):
-            grown = [
-                torch.zeros(self.rows, kv_heads, self.slots(layer), head_dim, device=self.device, dtype=self.dtype)
-                for layer in range(len(old))
-            ]
+            grown = [arena.zeros(self.rows, kv_heads, self.slots(layer), head_dim) for layer in range(len(old))]
             for layer, before in enumerate(store):
                 # A ring that was shorter than its window has not wrapped yet: its slots keep their numbers.
                 grown[layer][: before.shape[0], :, : old[layer]] = before

@@ -2,14 +2,12 @@
 
 `kernels/decode.c` says how. Here weights are laid in panels and pointers are handed over.
 
-Shapes: B rows, T tokens a row, N = B·T, D hidden, H heads, K key-value heads, C head dimension, X experts a token,
-E experts, F expert width, V vocabulary.
+Shapes: B rows, T tokens a row, D hidden, H heads, K key-value heads, C head dimension, E experts, F expert width.
 """
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
 from ctypes import c_int64, c_void_p
 from typing import Any, cast
 from weakref import WeakKeyDictionary
@@ -23,7 +21,9 @@ from .cache import KVCache
 from .config import LayerType
 from .decode import Decoder
 from .decode_layer import packs
-from .kernels.structures import Head, Layer, Scratch, Shape
+from .huge_pages import Arena
+from .kernels.structures import Head, Layer, Pairs, Round, Scratch, Shape
+from .kernels.structures import Model as Parts
 from .layer import DecoderLayer
 from .model import Mellum
 from .moe import SparseMlp
@@ -34,7 +34,7 @@ def _panels(weight: Tensor, width: int) -> Tensor:
     weight = weight.detach()
     *outer, outputs, inputs = weight.shape
     padded = F.pad(weight, (0, 0, 0, -outputs % width))
-    return padded.reshape(*outer, -1, width, inputs).transpose(-1, -2).contiguous()
+    return padded.reshape(*outer, -1, width, inputs).transpose(-1, -2)
 
 
 class _Weights:
@@ -43,6 +43,7 @@ class _Weights:
     def __init__(self, model: Mellum, panel: int) -> None:
         self._panel = panel
         self._kept: list[Tensor] = []  # what the kernels point to
+        self._arena = Arena()
         # Kept alive, so that no other tensor can come to lie where one of them lay.
         self._copied = [parameter.detach() for parameter in model.parameters()]
         self._stamps = _stamps(model)
@@ -92,7 +93,8 @@ class _Weights:
     def _keep(self, weight: Tensor | None) -> int | None:
         if weight is None:
             return None
-        self._kept.append(weight.detach().contiguous())
+        weight = weight.detach()
+        self._kept.append(weight if weight.is_contiguous() else self._arena.copy(weight))
         return self._kept[-1].data_ptr()
 
 
@@ -139,6 +141,16 @@ class CompiledDecoder:
         self._kinds = list(config.attention_layers)
         self._trunk = len(model.layers)
         self._layers = type(weights.layers).from_buffer_copy(weights.layers)  # each decoder has a cache of its own
+        self._parts = Parts(
+            layers=self._layers,
+            count=self._trunk,
+            norm=weights.norm,
+            embedding=weights.embedding,
+            out=weights.out,
+            vocabulary=config.vocab_size,
+            head=weights.head or Head(),
+        )
+        self._given = ctypes.byref(self._parts), ctypes.byref(self._shape)
         self._tables: dict[tuple[LayerType, int], tuple[Tensor, Tensor]] = {}
         self._bound: Tensor | None = None
         self._room = 0
@@ -159,8 +171,8 @@ class CompiledDecoder:
             layer.slots, layer.window = cache.slots(index), self.config.window(kind) or 0
         self._bound = cache.keys[0]
 
-    def _scratch(self, tokens: int) -> Scratch:
-        """Buffers for so many tokens."""
+    def _prepared(self, tokens: int) -> Any:
+        """Buffers for a step of so many tokens, and all else that it needs."""
         if tokens > self._room:
             self._room = tokens
             config, shape = self.config, self._shape
@@ -179,84 +191,103 @@ class CompiledDecoder:
             self._buffers = {name: torch.empty(tokens, size) for name, size in floats.items()}
             self._buffers |= {name: torch.empty(tokens, each, dtype=torch.int64) for name in ("chosen", "order")}
             self._buffers["begins"] = torch.empty(experts + 1, dtype=torch.int64)
-            self._pointers = Scratch(**{name: buffer.data_ptr() for name, buffer in self._buffers.items()})
-        self._shape.threads = torch.get_num_threads()
-        return self._pointers
-
-    def _prepared(self, tokens: Tensor, positions: Sequence[int]) -> tuple[Any, ...]:
-        """What both kinds of steps end with: rows, length, positions, buffers and where the result goes."""
-        rows, length = tokens.shape
-        pointers = self._scratch(rows * length)
+            self._buffers["drafted"] = torch.empty(tokens, config.hidden_size)
+            self._buffers["logits"] = torch.empty(tokens, config.vocab_size)
+            names = [name for name, _ in Scratch._fields_]
+            self._scratch = Scratch(**{name: self._buffers[name].data_ptr() for name in names})
         if self._bound is not self.cache.keys[0]:
             self._bind()
-        places = (c_int64 * rows)(*positions)
-        return c_int64(rows), c_int64(length), places, ctypes.byref(pointers)
+        self._shape.threads = torch.get_num_threads()
+        return ctypes.byref(self._scratch)
 
     @torch.inference_mode()
     def step(self, tokens: Tensor, positions: list[int]) -> Tensor:
         """As `Decoder.step`."""
+        rows, length = tokens.shape
         tokens = tokens.contiguous()
-        rest = self._prepared(tokens, positions)
-        out = torch.empty(*tokens.shape, self.config.hidden_size)
+        states = torch.empty(rows, length, self.config.hidden_size)
+        scratch = self._prepared(rows * length)
         self._library.run_trunk(
-            ctypes.byref(self._shape),
-            self._layers,
-            c_int64(self._trunk),
-            c_void_p(self._weights.norm),
-            c_void_p(self._weights.embedding),
+            *self._given,
             c_void_p(tokens.data_ptr()),
-            *rest,
-            c_void_p(out.data_ptr()),
+            c_int64(rows),
+            c_int64(length),
+            _integers(positions),
+            scratch,
+            c_void_p(states.data_ptr()),
         )
+        return states
+
+    @torch.inference_mode()
+    def draft(self, tokens: list[list[int]], states: Tensor, positions: list[int]) -> Tensor:
+        """As `Decoder.draft`."""
+        rows, (pairs, _held) = len(tokens), self._pairs(tokens, states)
+        out = torch.empty(rows, self.config.hidden_size)
+        scratch = self._prepared(rows * pairs.width)
+        places = _integers(positions)
+        pointer = c_void_p(out.data_ptr())
+        self._library.run_head(*self._given, ctypes.byref(pairs), c_int64(rows), places, scratch, pointer)
         return out
 
     @torch.inference_mode()
-    def mtp_step(self, tokens: Tensor, hidden: Tensor, positions: list[int]) -> Tensor:
-        """As `Decoder.mtp_step`."""
+    def logits(self, states: Tensor) -> Tensor:
+        """As `Decoder.logits`."""
+        states = states.contiguous()
+        out = torch.empty(*states.shape[:-1], self.config.vocab_size)
+        self._shape.threads = torch.get_num_threads()
+        count = c_int64(states.numel() // states.shape[-1])
+        self._library.run_out(*self._given, count, c_void_p(states.data_ptr()), c_void_p(out.data_ptr()))
+        return out
+
+    @torch.inference_mode()
+    def advance(
+        self, tokens: list[list[int]], states: Tensor | None, positions: list[int], drafts: int
+    ) -> tuple[list[list[int]], list[list[int]], Tensor]:
+        """As `Decoder.advance`, in one call of the kernels."""
+        rows, length = len(tokens), 1 + drafts
+        pairs, held = (Pairs(width=1), None) if states is None else self._pairs(tokens, states)
+        scratch = self._prepared(rows * max(length, pairs.width))
+        places, verified, wanted = _integers(positions), (c_int64 * (rows * length))(), (c_int64 * (rows * length))()
+        for row, given in enumerate(tokens):
+            verified[row * length] = given[-1]
+        after = torch.empty(rows, length, self.config.hidden_size)
+        this = Round(
+            rows=rows,
+            drafts=drafts,
+            positions=ctypes.addressof(places),
+            tokens=ctypes.addressof(verified),
+            wanted=ctypes.addressof(wanted),
+            states=after.data_ptr(),
+            logits=self._buffers["logits"].data_ptr(),
+            drafted=self._buffers["drafted"].data_ptr(),
+        )
+        self._library.run_round(*self._given, ctypes.byref(this), ctypes.byref(pairs), scratch)
+        del held
+        begins = range(0, rows * length, length)
+        return (
+            [verified[begin + 1 : begin + length] for begin in begins],
+            [wanted[begin : begin + length] for begin in begins],
+            after,
+        )
+
+    def _pairs(self, tokens: list[list[int]], states: Tensor) -> tuple[Pairs, Any]:
+        """What the MTP head is told, and what must live as long as that."""
         if self._weights.head is None:
             raise ValueError("this model has no MTP head")
-        tokens, hidden = tokens.contiguous(), hidden.contiguous()
-        rest = self._prepared(tokens, positions)
-        out = torch.empty(*tokens.shape, self.config.hidden_size)
-        self._library.run_head(
-            ctypes.byref(self._shape),
-            ctypes.byref(self._weights.head),
-            ctypes.byref(self._layers[self._trunk]),
-            c_void_p(self._weights.embedding),
-            c_void_p(tokens.data_ptr()),
-            c_void_p(hidden.data_ptr()),
-            *rest,
-            c_void_p(out.data_ptr()),
+        counts = [len(row) for row in tokens]
+        width = max(counts)
+        states = states.contiguous()
+        flat = [token for row in tokens for token in (*row, *[0] * (width - len(row)))]
+        held = states, _integers(counts), _integers(flat)
+        pairs = Pairs(
+            width=width,
+            reach=states.shape[1],
+            counts=ctypes.addressof(held[1]),
+            tokens=ctypes.addressof(held[2]),
+            states=states.data_ptr(),
         )
-        return out
+        return pairs, held
 
-    @torch.inference_mode()
-    def logits(self, hidden: Tensor) -> Tensor:
-        """As `Decoder.logits`."""
-        out = torch.empty(*hidden.shape[:-1], self.config.vocab_size)
-        hidden = hidden.contiguous()
-        self._library.product(*self._product(hidden, out))
-        return out
 
-    @torch.inference_mode()
-    def best(self, hidden: Tensor) -> list[list[int]]:
-        """As `Decoder.best`."""
-        rows, length, _ = hidden.shape
-        out = torch.empty(rows * length, self.config.vocab_size)
-        found = (c_int64 * (rows * length))()
-        hidden = hidden.contiguous()
-        self._library.best(*self._product(hidden, out), found)
-        return [found[begin : begin + length] for begin in range(0, rows * length, length)]
-
-    def _product(self, hidden: Tensor, out: Tensor) -> tuple[Any, ...]:
-        """Arguments of a product with the output matrix. The caller holds both tensors."""
-        self._shape.threads = torch.get_num_threads()
-        return (
-            ctypes.byref(self._shape),
-            c_int64(hidden.numel() // hidden.shape[-1]),
-            c_void_p(self._weights.out),
-            c_int64(hidden.shape[-1]),
-            c_int64(self.config.vocab_size),
-            c_void_p(hidden.data_ptr()),
-            c_void_p(out.data_ptr()),
-        )
+def _integers(values: list[int]) -> Any:
+    return (c_int64 * len(values))(*values)

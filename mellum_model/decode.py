@@ -226,36 +226,63 @@ class Decoder:
         return hidden.view(rows, length, -1)
 
     @torch.inference_mode()
-    def mtp_step(self, tokens: Tensor, hidden: Tensor, positions: list[int]) -> Tensor:
-        """Run the MTP head on the next pairs of rows 0 … B - 1.
+    def draft(self, tokens: list[list[int]], states: Tensor, positions: list[int]) -> Tensor:
+        """Run the MTP head on what it has not read yet of rows 0 … B - 1.
 
         Args:
-            tokens: [B, T], each the token after the one whose state is given.
-            hidden: [B, T, D] states after the trunk's final norm (or the head's own, when it drafts further).
-            positions: Position of each row's first state.
+            tokens: The next ones of each row, one or more, each the token after the one whose state is given.
+            states: [B, at least as many, D] after the trunk's final norm (or the head's own, when it drafts further).
+            positions: Position of each row's last token.
 
         Returns:
-            [B, T, D], ready for the output matrix.
+            [B, D] the head's state of each row's last pair, ready for the output matrix.
         """
         head, layer = self.model.mtp, self.head_layer
         if head is None or layer is None:
             raise ValueError("this model has no MTP head")
-        rows, length = tokens.shape
-        embedded = F.embedding(tokens.reshape(-1), self.model.embed_tokens.weight)
-        states = hidden.reshape(rows * length, -1)
-        x = self.fc(torch.cat((head.pre_fc_norm_embedding(embedded), head.pre_fc_norm_hidden(states)), -1))
-        out: Tensor = head.norm(self._layer(layer, self._plan(self.head_group, positions, length), x, rows, length))
-        return out.view(rows, length, -1)
+        rows, counts = len(tokens), [len(row) for row in tokens]
+        length = max(counts)
+        # A row with fewer runs on into what is not decided yet; its own next pairs are written over that.
+        ids = torch.tensor([row + [0] * (length - len(row)) for row in tokens], device=self.model.device)
+        embedded = F.embedding(ids.flatten(), self.model.embed_tokens.weight)
+        before = states[:, :length].reshape(rows * length, -1)
+        x = self.fc(torch.cat((head.pre_fc_norm_embedding(embedded), head.pre_fc_norm_hidden(before)), -1))
+        firsts = [position - count for position, count in zip(positions, counts, strict=True)]
+        out: Tensor = head.norm(self._layer(layer, self._plan(self.head_group, firsts, length), x, rows, length))
+        return out.view(rows, length, -1)[torch.arange(rows), torch.tensor(counts) - 1]
 
     @torch.inference_mode()
-    def logits(self, hidden: Tensor) -> Tensor:
-        """[..., V] of states [..., D] that `step` or `mtp_step` gave."""
+    def logits(self, states: Tensor) -> Tensor:
+        """[..., V] of states [..., D] that `step` or `draft` gave."""
         if self.out is None:
-            return self.model.head(hidden)
-        return self.out(hidden.flatten(0, -2)).view(*hidden.shape[:-1], -1)
+            return self.model.head(states)
+        return self.out(states.flatten(0, -2)).view(*states.shape[:-1], -1)
 
     @torch.inference_mode()
-    def best(self, hidden: Tensor) -> list[list[int]]:
-        """The most probable token after each state [B, T, D]: T a row."""
-        found: list[list[int]] = self.logits(hidden).argmax(-1).tolist()
-        return found
+    def advance(
+        self, tokens: list[list[int]], states: Tensor | None, positions: list[int], drafts: int
+    ) -> tuple[list[list[int]], list[list[int]], Tensor]:
+        """A step of greedy decoding: drafts, then the trunk on each row's next token and its drafts.
+
+        Args:
+            tokens: As `draft` takes them; the last of a row is the one that the trunk has not read yet.
+            states: As `draft` takes them; None where nothing is drafted.
+            positions: Position of each row's last token.
+            drafts: How many, k.
+
+        Returns:
+            The drafts, k a row; the most probable token after each token that was read, k + 1 a row; the states of
+            these [B, k + 1, D].
+        """
+        found: list[list[int]] = [[] for _ in tokens]
+        follow = tokens
+        for ahead in range(drafts):
+            assert states is not None  # as there are drafts
+            drafted = self.draft(follow, states, [position + ahead for position in positions])
+            follow = self.logits(drafted).argmax(-1, keepdim=True).tolist()
+            for row, token in zip(found, follow, strict=True):
+                row += token
+            states = drafted[:, None]
+        read = [[given[-1], *drafts] for given, drafts in zip(tokens, found, strict=True)]
+        after = self.step(torch.tensor(read, device=self.model.device), positions)
+        return found, self.logits(after).argmax(-1).tolist(), after

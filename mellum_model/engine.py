@@ -69,8 +69,8 @@ class Engine:
         self.decoder = decoder_for(model, self.cache)
         self.waiting: deque[Row] = deque()
         self.rows: list[Row] = []
-        self._verified: tuple[list[Row], Tensor] | None = None
-        """Rows of the last verification and their states [B, k + 1, D]."""
+        self._verified: tuple[list[Row], Tensor] = [], torch.empty(0)
+        """Rows of the last step and their states [B, k + 1, D]."""
         self._submitted = 0
         self._deltas: list[Delta] = []
 
@@ -144,10 +144,7 @@ class Engine:
         self._deltas = []
         self._admit()
         if self.rows:
-            if self.drafts:
-                self._speculate()
-            else:
-                self._decode()
+            self._decode()
             self._retire()
         return self._deltas
 
@@ -231,88 +228,71 @@ class Engine:
         return drawn
 
     def _decode(self) -> None:
-        positions = [row.position for row in self.rows]
-        self._reserve(len(self.rows), max(positions) + 1)
-        tokens = torch.tensor([[row.pending] for row in self.rows], device=self.model.device)
-        hidden = self.decoder.step(tokens, positions)
-        if self._only_best():
-            for row, chosen in zip(self.rows, self.decoder.best(hidden), strict=True):
-                row.position += 1
-                self._commit(row, chosen, None)
-            return
-        logits = self.decoder.logits(hidden[:, 0])
-        for index, (row, token) in enumerate(zip(self.rows, self._choose(logits, self.rows), strict=True)):
-            row.position += 1
-            self._commit(row, [token], logits[index : index + 1])
-
-    def _only_best(self) -> bool:
-        """Whether all that is asked of the rows' logits is which one is largest."""
-        return all(row.sampling.greedy and row.out.logprobs is None for row in self.rows)
-
-    def _speculate(self) -> None:
-        """Draft, verify all drafts in one step, keep the accepted ones and the token after them."""
-        rows = self.rows
-        only_best = self._only_best()
-        proposed, draft_probabilities = self._draft()
-        positions = [row.position for row in rows]
-        self._reserve(len(rows), max(positions) + 1 + self.drafts)
-        tokens = [[row.pending, *drafted] for row, drafted in zip(rows, proposed, strict=True)]
-        hidden = self.decoder.step(torch.tensor(tokens, device=self.model.device), positions)  # [B, k + 1, D]
-        logits = None if only_best else self.decoder.logits(hidden)
-        if draft_probabilities is None:
-            wanted: list[list[int]] = self.decoder.best(hidden) if logits is None else logits.argmax(-1).tolist()
+        """The next token of each row; with drafts, all verified in one step, those that stand and one more."""
+        rows, drafts = self.rows, self.drafts
+        follow, positions = [row.follow for row in rows], [row.position for row in rows]
+        self._reserve(len(rows), max(positions) + 1 + drafts)
+        states = self._unread() if drafts else None
+        logits: Tensor | None = None
+        if all(row.sampling.greedy and row.out.logprobs is None for row in rows):  # only the best are asked for
+            proposed, wanted, states = self.decoder.advance(follow, states, positions, drafts)
             outcomes = [greedy_outcome(drafted, best) for drafted, best in zip(proposed, wanted, strict=True)]
         else:
-            assert logits is not None  # drawn from: not only the best are asked for
-            flat = [row.sampling for row in rows for _ in range(self.drafts + 1)]
-            target = distribution(logits.flatten(0, 1), flat).view(logits.shape)
-            outcomes = [
-                sampled_outcome(row.rng, proposed[index], target[index], draft_probabilities[index])
-                for index, row in enumerate(rows)
-            ]
-        self._verified = (list(rows), hidden)
-        for index, row in enumerate(rows):
-            row.out.drafted += self.drafts
-            row.out.accepted += len(outcomes[index]) - 1
-            row.states = hidden[index]
-            row.position += self._commit(row, outcomes[index], None if logits is None else logits[index])
+            proposed, drawn_from = self._draft(follow, states, positions)
+            read = [[given[-1], *drafted] for given, drafted in zip(follow, proposed, strict=True)]
+            states = self.decoder.step(torch.tensor(read, device=self.model.device), positions)  # [B, k + 1, D]
+            logits = self.decoder.logits(states)
+            outcomes = self._outcomes(proposed, drawn_from, logits)
+        self._verified = rows.copy(), states
+        for index, (row, outcome) in enumerate(zip(rows, outcomes, strict=True)):
+            row.out.drafted += drafts
+            row.out.accepted += len(outcome) - 1
+            row.position += self._commit(row, outcome, None if logits is None else logits[index])
 
-    def _draft(self) -> tuple[list[list[int]], Tensor | None]:
-        """What the MTP head proposes, k tokens a row, and what they were drawn from, [B, k, V] (None if greedy)."""
-        rows, device = self.rows, self.model.device
-        greedy = all(row.sampling.greedy for row in rows)
-        settings = [row.sampling for row in rows]
-        pairs = [len(row.follow) for row in rows]
-        width = max(pairs)
-        starts = [row.position - count for row, count in zip(rows, pairs, strict=True)]
-        self._reserve(len(rows), max(starts) + width + self.drafts)
-        tokens = torch.tensor([row.follow + [0] * (width - len(row.follow)) for row in rows], device=device)
-        hidden = self.decoder.mtp_step(tokens, self._states(pairs, width), starts)
-        if width > 1:
-            last = [index * width + count - 1 for index, count in enumerate(pairs)]
-            hidden = hidden.flatten(0, 1).index_select(0, torch.tensor(last, device=device))[:, None]  # [B, 1, D]
-        found: list[list[int]] = [[] for _ in rows]
+    def _draft(
+        self, follow: list[list[int]], states: Tensor | None, positions: list[int]
+    ) -> tuple[list[list[int]], list[Tensor]]:
+        """What the MTP head proposes, k tokens a row, and what each was drawn from, k times [B, V] (none if greedy)."""
+        settings = [row.sampling for row in self.rows]
+        greedy = all(setting.greedy for setting in settings)
+        found: list[list[int]] = [[] for _ in self.rows]
         drawn_from: list[Tensor] = []
         for ahead in range(self.drafts):
-            if ahead:
-                at = [row.position + ahead - 1 for row in rows]
-                tokens = torch.tensor([drafted[-1:] for drafted in found], device=device)
-                hidden = self.decoder.mtp_step(tokens, hidden, at)
+            assert states is not None  # as there are drafts
+            drafted = self.decoder.draft(follow, states, [position + ahead for position in positions])
+            logits = self.decoder.logits(drafted)
             if greedy:
-                best = self.decoder.best(hidden)
+                chosen = logits.argmax(-1)
             else:
-                probabilities = distribution(self.decoder.logits(hidden[:, 0]), settings)
-                drawn_from.append(probabilities)
-                best = draw(probabilities, [row.rng.random() for row in rows])[:, None].tolist()
-            for drafted, token in zip(found, best, strict=True):
-                drafted += token
-        return found, None if greedy else torch.stack(drawn_from, 1)
+                drawn_from.append(distribution(logits, settings))
+                chosen = draw(drawn_from[-1], [row.rng.random() for row in self.rows])
+            follow, states = chosen[:, None].tolist(), drafted[:, None]
+            for row, token in zip(found, follow, strict=True):
+                row += token
+        return found, drawn_from
 
-    def _states(self, pairs: list[int], width: int) -> Tensor:
-        """The states that the MTP head has not read yet, [B, width, D]; what is beyond a row's own is never used."""
-        if self._verified is not None and self._verified[0] == self.rows:  # the usual case: nobody came or went
-            return self._verified[1][:, :width]
-        return torch.stack([_padded(row.states, count, width) for row, count in zip(self.rows, pairs, strict=True)])
+    def _outcomes(self, proposed: list[list[int]], drawn_from: list[Tensor], logits: Tensor) -> list[list[int]]:
+        """What stands of each row's drafts, and the token after it, from logits [B, k + 1, V]."""
+        if not self.drafts:
+            return [[token] for token in self._choose(logits[:, 0], self.rows)]
+        if not drawn_from:
+            wanted: list[list[int]] = logits.argmax(-1).tolist()
+            return [greedy_outcome(drafted, best) for drafted, best in zip(proposed, wanted, strict=True)]
+        flat = [row.sampling for row in self.rows for _ in range(self.drafts + 1)]
+        target = distribution(logits.flatten(0, 1), flat).view(logits.shape)
+        draft = torch.stack(drawn_from, 1)
+        return [
+            sampled_outcome(row.rng, proposed[index], target[index], draft[index])
+            for index, row in enumerate(self.rows)
+        ]
+
+    def _unread(self) -> Tensor:
+        """The states that the MTP head has not read yet, [B, k + 1, D]; what is beyond a row's own is never used."""
+        verified, states = self._verified
+        if verified == self.rows:  # the usual case: nobody came or went
+            return states
+        old = dict(zip(verified, states, strict=True))
+        return torch.stack([_padded(old.get(row, row.states), self.drafts + 1) for row in self.rows])
 
     def _commit(self, row: Row, tokens: list[int], logits: Tensor | None) -> int:
         """Append chosen tokens, until one of them ends the row or the thinking budget puts another in its place.
@@ -343,7 +323,7 @@ class Engine:
                 row.done, out.finish = True, "length"
             if row.done or forced is not None:
                 break
-        row.pending, row.follow = kept[-1], kept
+        row.follow = kept
         shown = ""
         if row.text is not None:
             shown = row.text.take(final=row.done)
@@ -382,9 +362,7 @@ class Engine:
                 self.rows[place] = last
 
 
-def _padded(states: Tensor | None, count: int, width: int) -> Tensor:
+def _padded(states: Tensor | None, length: int) -> Tensor:
     if states is None:
         raise RuntimeError("a row was decoded before its prompt")
-    if states.shape[0] >= width:
-        return states[:width]  # rows beyond `count` are never read
-    return torch.cat((states[:count], states.new_zeros(width - count, states.shape[1])))
+    return torch.cat((states, states.new_zeros(length - states.shape[0], states.shape[1])))

@@ -84,11 +84,10 @@ class Row:
     """Tokens within `<think>` so far; opening it again does not start the count anew."""
     position: int = 0
     """Tokens in the cache: where the next one goes."""
-    pending: int = 0
-    """Chosen, not yet in the cache."""
     states: Tensor | None = None
-    """[m, D] trunk states whose next tokens are `follow`: what the MTP head has not read yet."""
+    """[1, D] the trunk's state of the prompt's last token."""
     follow: list[int] = field(default_factory=list)
+    """The newest tokens: the last is not in the cache yet, and none has been read by the MTP head."""
     done: bool = False
 
 

@@ -7,6 +7,11 @@
 #pragma once
 
 enum { TILE = 64, TOGETHER = 8 }; /* positions of a tile; tokens of a row that share a pass over the keys */
+#if defined(__AVX512F__)
+enum { SHARED = 4 }; /* queries that a value is read for at once */
+#else
+enum { SHARED = 2 };
+#endif
 
 #if defined(__clang__)
 #define MIX(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
@@ -36,37 +41,39 @@ static inline __attribute__((always_inline)) vec sums(vec *v)
     return v[0];
 }
 
-/* score[i] = q · key i from place first to end - 1 of a tile, and for what fills their vectors up. `size` is a constant
- * where this is expanded for common heads. */
+/* score[i] = q · key i for LANES keys. `size` is a constant where this is expanded for common heads. */
 static inline __attribute__((always_inline)) void compare(
-    const int64_t size, const float *q, const float *keys, const int64_t *slots, int64_t first, int64_t end, float *score)
+    const int64_t size, const float *q, const float *keys, const int64_t *slots, float *score)
 {
-    for (int64_t i = first - first % LANES; i < end; i += LANES) {
-        vec part[LANES];
+    vec part[LANES];
 #pragma GCC unroll 16
-        for (int j = 0; j < LANES; j++) {
-            const float *key = keys + slots[i + j] * size;
-            part[j] = *(const loose *)q * *(const loose *)key;
+    for (int j = 0; j < LANES; j++) {
+        const float *key = keys + slots[j] * size;
+        part[j] = *(const loose *)q * *(const loose *)key;
 #pragma GCC unroll 8
-            for (int64_t c = LANES; c < size; c += LANES)
-                part[j] += *(const loose *)(q + c) * *(const loose *)(key + c);
-        }
-        *(loose *)(score + i) = sums(part);
+        for (int64_t c = LANES; c < size; c += LANES)
+            part[j] += *(const loose *)(q + c) * *(const loose *)(key + c);
     }
+    *(loose *)score = sums(part);
 }
 
-static void scores(int64_t size, const float *q, const float *keys, const int64_t *slots, int64_t first, int64_t end,
-                   float *score)
+/* The same for several queries, for the places first … end - 1 of a tile and what fills their vectors up. */
+static void scores(int64_t size, int64_t queries, const float *q, const float *keys, const int64_t *slots,
+                   int64_t first, int64_t end, float (*score)[TILE])
 {
-    if (size == 64)
-        compare(64, q, keys, slots, first, end, score);
-    else if (size == 128)
-        compare(128, q, keys, slots, first, end, score);
-    else if (size % LANES == 0)
-        compare(size, q, keys, slots, first, end, score);
-    else
-        for (int64_t i = first; i < end; i++)
-            score[i] = dot(q, keys + slots[i] * size, size);
+    for (int64_t i = first - first % LANES; i < end; i += LANES)
+        for (int64_t n = 0; n < queries; n++) {
+            const float *own = q + n * size;
+            if (size == 64)
+                compare(64, own, keys, slots + i, score[n] + i);
+            else if (size == 128)
+                compare(128, own, keys, slots + i, score[n] + i);
+            else if (size % LANES == 0)
+                compare(size, own, keys, slots + i, score[n] + i);
+            else
+                for (int64_t j = i; j < i + LANES; j++)
+                    score[n][j] = dot(own, keys + slots[j] * size, size);
+        }
 }
 
 /* A head's norm and rotation. */
@@ -82,54 +89,74 @@ static void turn(const float *x, const float *weight, double eps, const float *c
     }
 }
 
-/* sum [C] = sum · keep + Σ weights[i] · values[slots[i]], i from first to end - 1 */
-static void gather(int64_t first, int64_t end, const float *weights, const float *values, const int64_t *slots,
-                   int64_t size, float keep, float *sum)
+/* As many numbers as there are and a vector holds. */
+static inline vec some(const float *from, int64_t count)
+{
+    vec v = {0};
+    if (count >= LANES)
+        return *(const loose *)from;
+    memcpy(&v, from, sizeof(float) * (size_t)count);
+    return v;
+}
+
+/* sum[n] [C] = sum[n] · keep[n] + Σ weights[n][i] · values[slots[i]], i from first to end - 1, for a few queries, whose
+ * number is a constant where this is expanded: a value is read once for all of them. */
+static inline __attribute__((always_inline)) void mixed(
+    const int queries, int64_t first, int64_t end, float (*weights)[TILE], const float *values, const int64_t *slots,
+    int64_t size, const float *keep, float *const *sum)
 {
     int64_t c = 0;
     for (; c + PANEL <= size; c += PANEL) {
-        vec part[WIDE];
-        for (int b = 0; b < WIDE; b++)
-            part[b] = keep * *(loose *)(sum + c + b * LANES);
-        for (int64_t i = first; i < end; i++)
+        vec part[SHARED][WIDE];
+        for (int n = 0; n < queries; n++)
             for (int b = 0; b < WIDE; b++)
-                part[b] += weights[i] * *(const loose *)(values + slots[i] * size + c + b * LANES);
-        for (int b = 0; b < WIDE; b++)
-            *(loose *)(sum + c + b * LANES) = part[b];
+                part[n][b] = keep[n] * *(loose *)(sum[n] + c + b * LANES);
+        for (int64_t i = first; i < end; i++) {
+            vec value[WIDE];
+#pragma GCC unroll 4
+            for (int b = 0; b < WIDE; b++)
+                value[b] = *(const loose *)(values + slots[i] * size + c + b * LANES);
+#pragma GCC unroll 4
+            for (int n = 0; n < queries; n++)
+#pragma GCC unroll 4
+                for (int b = 0; b < WIDE; b++)
+                    part[n][b] += weights[n][i] * value[b];
+        }
+        for (int n = 0; n < queries; n++)
+            for (int b = 0; b < WIDE; b++)
+                *(loose *)(sum[n] + c + b * LANES) = part[n][b];
     }
-    for (; c < size; c++) {
-        float part = keep * sum[c];
-        for (int64_t i = first; i < end; i++)
-            part += weights[i] * values[slots[i] * size + c];
-        sum[c] = part;
+    for (; c < size; c += LANES) /* in vectors too: of single numbers a compiler may make sums that round otherwise */
+        for (int n = 0; n < queries; n++) {
+            vec part = keep[n] * some(sum[n] + c, size - c);
+            for (int64_t i = first; i < end; i++)
+                part += weights[n][i] * some(values + slots[i] * size + c, size - c);
+            memcpy(sum[n] + c, &part, sizeof(float) * (size_t)least(LANES, size - c));
+        }
+}
+
+static void mix(int64_t queries, int64_t first, int64_t end, float (*weights)[TILE], const float *values,
+                const int64_t *slots, int64_t size, const float *keep, float *const *sum)
+{
+    switch (queries) {
+    case 1: mixed(1, first, end, weights, values, slots, size, keep, sum); break;
+    case 2: mixed(2, first, end, weights, values, slots, size, keep, sum); break;
+#if defined(__AVX512F__)
+    case 3: mixed(3, first, end, weights, values, slots, size, keep, sum); break;
+    case 4: mixed(4, first, end, weights, values, slots, size, keep, sum); break;
+#endif
     }
 }
 
-/* One query against one tile, of which it sees the places from first to end - 1; best and total are softmax's so far. */
-static void look(int64_t size, const float *q, const float *keys, const float *values, const int64_t *slots,
-                 int64_t first, int64_t end, float *best, float *total, float *out)
+/* Ask for `count` slots of a row's keys or values: they come from memory while others are
+ * computed with. Processors guess at such reads themselves, but not before a few of them have been made. */
+static void fetch(const float *store, int64_t size, int64_t slot, int64_t slots, int64_t count)
 {
-    float score[TILE], tops[LANES], top = *best, sum = 0;
-    scores(size, q, keys, slots, first, end, score);
-    for (int64_t i = 0; i < first; i++)
-        score[i] = -INFINITY;
-    for (int64_t i = end; i < TILE; i++)
-        score[i] = -INFINITY;
-    memcpy(tops, score, sizeof tops);
-    for (int64_t i = LANES; i < TILE; i += LANES)
-        for (int j = 0; j < LANES; j++)
-            tops[j] = score[i + j] > tops[j] ? score[i + j] : tops[j];
-    for (int j = 0; j < LANES; j++)
-        top = tops[j] > top ? tops[j] : top;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < TILE; i++) {
-        score[i] = exponential(score[i] - top);
-        sum += score[i];
+    for (int64_t i = 0; i < count; i++) {
+        for (int64_t c = 0; c < size; c += 16)
+            __builtin_prefetch(store + slot * size + c, 0, 2);
+        slot = slot + 1 == slots ? 0 : slot + 1;
     }
-    float keep = exponential(*best - top);
-    *total = *total * keep + sum;
-    *best = top;
-    gather(first, end, score, values, slots, size, keep, out);
 }
 
 /* The query heads of one key-value head for `count` tokens from `position` on: out [count, H, C] at this head. */
@@ -137,41 +164,51 @@ static void view(const Shape *m, const Layer *l, int64_t head, int64_t position,
                  const float *keys, const float *values, float *out)
 {
     const int64_t size = m->head_dim, group = m->heads / m->kv_heads, wide = (m->heads + 2 * m->kv_heads) * size;
-    float q[count * group * size], best[count * group], total[count * group];
-    for (int64_t t = 0; t < count; t++)
-        for (int64_t g = 0; g < group; g++) {
-            int64_t place = position + t, i = t * group + g;
-            turn(qkv + t * wide + (head * group + g) * size, l->q_norm, m->eps, l->cos + place * size,
-                 l->sin + place * size, size, 1 / sqrtf((float)size), q + i * size);
-            best[i] = -INFINITY;
-            total[i] = 0;
-            memset(out + (t * m->heads + head * group + g) * size, 0, sizeof(float) * (size_t)size);
-        }
-    int64_t last = position + count - 1, begin = l->window && position >= l->window ? position - l->window + 1 : 0;
+    const int64_t queries = count * group, last = position + count - 1;
+    const int64_t begin = l->window && position >= l->window ? position - l->window + 1 : 0;
+    float q[queries * size], score[queries][TILE], best[queries], total[queries], keep[queries], *sum[queries];
+    fetch(keys, size, begin % l->slots, l->slots, least(last + 1, begin - begin % TILE + TILE) - begin);
+    for (int64_t i = 0; i < queries; i++) {
+        int64_t t = i / group, place = position + t, own = head * group + i % group;
+        turn(qkv + t * wide + own * size, l->q_norm, m->eps, l->cos + place * size, l->sin + place * size, size,
+             1 / sqrtf((float)size), q + i * size);
+        best[i] = -INFINITY;
+        total[i] = 0;
+        sum[i] = out + (t * m->heads + own) * size;
+        memset(sum[i], 0, sizeof(float) * (size_t)size);
+    }
     for (int64_t base = begin - begin % TILE; base <= last; base += TILE) {
         int64_t slots[TILE], low = begin > base ? begin - base : 0, high = least(TILE, last + 1 - base);
         int64_t slot = (base + low) % l->slots;
+        fetch(values, size, slot, l->slots, high - low);
+        if (base + TILE <= last)
+            fetch(keys, size, (base + TILE) % l->slots, l->slots, least(TILE, last + 1 - base - TILE));
         for (int64_t i = 0; i < TILE; i++) { /* what nobody sees is read as the first or last place that somebody does */
             slots[i] = slot;
             if (i >= low && i < high - 1)
                 slot = slot + 1 == l->slots ? 0 : slot + 1;
         }
-        for (int64_t t = 0; t < count; t++) {
-            int64_t place = position + t, from = l->window && place >= l->window ? place - l->window + 1 : 0;
+        scores(size, queries, q, keys, slots, low, high, score);
+        for (int64_t i = 0; i < queries; i++) {
+            int64_t place = position + i / group, from = l->window && place >= l->window ? place - l->window + 1 : 0;
             int64_t first = from > base ? from - base : 0, end = least(TILE, place + 1 - base);
-            if (first >= end)
-                continue;
-            for (int64_t g = 0; g < group; g++) {
-                int64_t i = t * group + g;
-                look(size, q + i * size, keys, values, slots, first, end, best + i, total + i,
-                     out + (t * m->heads + head * group + g) * size);
-            }
+            keep[i] = weigh(TILE, score[i], first, end, best + i, total + i);
         }
+        for (int64_t i = 0; i < queries; i += SHARED)
+            mix(least(SHARED, queries - i), low, high, score + i, values, slots, size, keep + i, sum + i);
     }
-    for (int64_t t = 0; t < count; t++)
-        for (int64_t g = 0; g < group; g++)
-            for (int64_t c = 0; c < size; c++)
-                out[(t * m->heads + head * group + g) * size + c] /= total[t * group + g];
+    for (int64_t i = 0; i < queries; i++)
+        for (int64_t c = 0; c < size; c++)
+            sum[i][c] /= total[i];
+}
+
+/* Store a token's key and value of one head, whose qkv is given, in its row's cache. */
+static void keep(const Shape *m, const Layer *l, int64_t row, int64_t head, int64_t place, const float *qkv)
+{
+    const int64_t size = m->head_dim, slot = (row * m->kv_heads + head) * l->slots + place % l->slots;
+    const float *own = qkv + (m->heads + head) * size;
+    turn(own, l->k_norm, m->eps, l->cos + place * size, l->sin + place * size, size, 1, l->keys + slot * size);
+    memcpy(l->values + slot * size, own + m->kv_heads * size, sizeof(float) * (size_t)size);
 }
 
 /* Attention of all rows: the tokens' own keys and values are stored first. */
@@ -181,16 +218,11 @@ static void attend(const Shape *m, const Layer *l, int64_t rows, int64_t length,
     const int64_t size = m->head_dim, wide = (m->heads + 2 * m->kv_heads) * size;
 #pragma omp for schedule(dynamic, 1)
     for (int64_t unit = 0; unit < rows * m->kv_heads; unit++) {
-        int64_t row = unit / m->kv_heads, head = unit % m->kv_heads;
-        float *keys = l->keys + unit * l->slots * size, *values = l->values + unit * l->slots * size;
-        for (int64_t t = 0; t < length; t++) {
-            const float *own = qkv + (row * length + t) * wide + (m->heads + head) * size;
-            int64_t place = positions[row] + t, slot = place % l->slots;
-            turn(own, l->k_norm, m->eps, l->cos + place * size, l->sin + place * size, size, 1, keys + slot * size);
-            memcpy(values + slot * size, own + m->kv_heads * size, sizeof(float) * (size_t)size);
-        }
+        int64_t row = unit / m->kv_heads, head = unit % m->kv_heads, store = unit * l->slots * size;
+        for (int64_t t = 0; t < length; t++)
+            keep(m, l, row, head, positions[row] + t, qkv + (row * length + t) * wide);
         for (int64_t t = 0; t < length; t += TOGETHER)
-            view(m, l, head, positions[row] + t, least(TOGETHER, length - t), qkv + (row * length + t) * wide, keys,
-                 values, out + (row * length + t) * m->heads * size);
+            view(m, l, head, positions[row] + t, least(TOGETHER, length - t), qkv + (row * length + t) * wide,
+                 l->keys + store, l->values + store, out + (row * length + t) * m->heads * size);
     }
 }

@@ -30,6 +30,30 @@ typedef struct {
 } Head;
 
 typedef struct {
+    const Layer *layers; /* `count` of the trunk, then the MTP head's if there is one */
+    int64_t count;
+    const float *norm, *embedding, *out; /* out [vocabulary, D], in panels */
+    int64_t vocabulary;
+    Head head;
+} Model;
+
+typedef struct {
+    int64_t rows, drafts;
+    const int64_t *positions; /* [R] of the next token, which is not in the cache yet */
+    int64_t *tokens;          /* [R, 1 + drafts]: given the next one, the drafts are added */
+    int64_t *wanted;          /* [R, 1 + drafts] the best token after each of these */
+    float *states, *logits;   /* [R, 1 + drafts, D] and [.., vocabulary] of them */
+    float *drafted;           /* [R, D] the MTP head's own */
+} Round;
+
+typedef struct {
+    int64_t width, reach;         /* most pairs of a row; states of a row in `states` */
+    const int64_t *counts;        /* [R] pairs of each row, of which the last is at positions[row] - 1 */
+    const int64_t *tokens;        /* [R, width] */
+    const float *states;          /* [R, reach, D], the state before each of these tokens */
+} Pairs;
+
+typedef struct {
     float *x, *h, *qkv, *attended, *act, *weights; /* [N, D], [N, D], [N, (H + 2K)·C], [N, H·C], [N·X, F], [N, X] */
     float *pairs;                                  /* [N, 2D] */
     int64_t *chosen, *order, *begins;              /* [N, X], [N·X] choices by expert, [E + 1] */
@@ -213,76 +237,132 @@ static void feed(const Shape *m, const Layer *l, int64_t n, const Scratch *s)
     }
 }
 
-/* y [N, O] = x [N, I] · matrix. */
-void product(const Shape *m, int64_t n, const float *matrix, int64_t depth, int64_t outputs, const float *x, float *y)
+/* best[i] = where row i of logits [N, V] = x [N, D] · out is largest, the first of equals. */
+static void best(const Model *model, const Shape *m, int64_t n, const float *x, float *logits, int64_t *best)
 {
-#pragma omp parallel num_threads((int)m->threads)
-    dense(n, matrix, 0, depth, outputs, x, 0, y);
-}
-
-/* best[i] = where row i of x [N, I] · matrix is largest, the first of equals; y [N, O] holds the products. */
-void best(const Shape *m, int64_t n, const float *matrix, int64_t depth, int64_t outputs, const float *x, float *y,
-          int64_t *best)
-{
-#pragma omp parallel num_threads((int)m->threads)
-    {
-        dense(n, matrix, 0, depth, outputs, x, 0, y);
+    const int64_t vocabulary = model->vocabulary;
+    dense(n, model->out, 0, m->hidden, vocabulary, x, 0, logits);
 #pragma omp for schedule(static)
-        for (int64_t i = 0; i < n; i++) {
-            const float *row = y + i * outputs;
-            float top = row[0];
+    for (int64_t i = 0; i < n; i++) {
+        const float *row = logits + i * vocabulary;
+        float top = row[0];
 #pragma omp simd reduction(max : top)
-            for (int64_t o = 0; o < outputs; o++)
-                top = row[o] > top ? row[o] : top;
-            best[i] = 0;
-            while (row[best[i]] != top && best[i] < outputs - 1)
-                best[i]++;
+        for (int64_t o = 0; o < vocabulary; o++)
+            top = row[o] > top ? row[o] : top;
+        best[i] = 0;
+        while (row[best[i]] != top && best[i] < vocabulary - 1)
+            best[i]++;
+    }
+}
+
+/* Queries, keys and values of s->x [N, D]. */
+static void project(const Shape *m, const Layer *l, int64_t n, const Scratch *s)
+{
+    norms(m, n, s->x, l->input_norm, s->h);
+    dense(n, l->qkv, l->qkv_bias, m->hidden, (m->heads + 2 * m->kv_heads) * m->head_dim, s->h, 0, s->qkv);
+}
+
+/* What comes after them: attention over the cache, and the feed-forward part. */
+static void go_on(const Shape *m, const Layer *l, int64_t rows, int64_t length, const int64_t *positions,
+                  const Scratch *s)
+{
+    attend(m, l, rows, length, positions, s->qkv, s->attended);
+    dense(rows * length, l->out, l->out_bias, m->heads * m->head_dim, m->hidden, s->attended, s->x, s->x);
+    feed(m, l, rows * length, s);
+}
+
+/* The trunk on the next tokens [R, length] of each row: states [R, length, D]. */
+static void trunk(const Model *model, const Shape *m, const int64_t *tokens, int64_t rows, int64_t length,
+                  const int64_t *positions, const Scratch *s, float *states)
+{
+    const int64_t n = rows * length, hidden = m->hidden;
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < n; i++)
+        memcpy(s->x + i * hidden, model->embedding + tokens[i] * hidden, sizeof(float) * (size_t)hidden);
+    for (const Layer *l = model->layers; l < model->layers + model->count; l++) {
+        project(m, l, n, s);
+        go_on(m, l, rows, length, positions, s);
+    }
+    norms(m, n, s->x, model->norm, states);
+}
+
+/* The MTP head on each row's pairs, the last of which is at positions[row] - back: that one's state, [R, D].
+ *
+ * Of the pairs before it only keys and values are wanted. They come after all last ones: pair j of a row in place
+ * rows + row · (width - 1) + j. */
+static void head(const Model *model, const Shape *m, const Pairs *p, int64_t rows, const int64_t *positions,
+                 int64_t back, const Scratch *s, float *out)
+{
+    const int64_t hidden = m->hidden, before = p->width - 1, n = rows * p->width;
+    const Layer *layer = model->layers + model->count;
+    int64_t last[rows];
+    for (int64_t row = 0; row < rows; row++)
+        last[row] = positions[row] - back;
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < n; i++) {
+        int64_t row = i / p->width, j = i % p->width, place = rows + row * before + j;
+        if (j >= p->counts[row]) { /* no such pair: some other place is its own */
+            memset(s->pairs + 2 * (place - 1) * hidden, 0, sizeof(float) * 2 * (size_t)hidden);
+            continue;
+        }
+        float *pair = s->pairs + 2 * (j == p->counts[row] - 1 ? row : place) * hidden;
+        rms_norm(model->embedding + p->tokens[i] * hidden, model->head.token_norm, m->eps, hidden, pair);
+        rms_norm(p->states + (row * p->reach + j) * hidden, model->head.state_norm, m->eps, hidden, pair + hidden);
+    }
+    dense(n, model->head.fc, 0, 2 * hidden, hidden, s->pairs, 0, s->x);
+    project(m, layer, n, s);
+    if (before) {
+        const int64_t wide = (m->heads + 2 * m->kv_heads) * m->head_dim;
+#pragma omp for schedule(static)
+        for (int64_t i = 0; i < rows * before; i++) {
+            int64_t row = i / before, j = i % before;
+            for (int64_t h = 0; h < m->kv_heads && j < p->counts[row] - 1; h++)
+                keep(m, layer, row, h, last[row] - p->counts[row] + 1 + j, s->qkv + (rows + i) * wide);
         }
     }
+    go_on(m, layer, rows, 1, last, s);
+    norms(m, rows, s->x, model->head.norm, out);
 }
 
-/* `count` layers, and the norm after them, on scratch->x; the result is in `out` [N, D]. */
-static void layers_on(const Shape *m, const Layer *layers, int64_t count, const float *final_norm, int64_t rows,
-                      int64_t length, const int64_t *positions, const Scratch *s, float *out)
-{
-    const int64_t n = rows * length, inner = m->heads * m->head_dim, wide = inner + 2 * m->kv_heads * m->head_dim;
-    for (const Layer *l = layers; l < layers + count; l++) {
-        norms(m, n, s->x, l->input_norm, s->h);
-        dense(n, l->qkv, l->qkv_bias, m->hidden, wide, s->h, 0, s->qkv);
-        attend(m, l, rows, length, positions, s->qkv, s->attended);
-        dense(n, l->out, l->out_bias, inner, m->hidden, s->attended, s->x, s->x);
-        feed(m, l, n, s);
-    }
-    norms(m, n, s->x, final_norm, out);
-}
-
-/* The trunk on the next tokens [N] of each row. */
-void run_trunk(const Shape *m, const Layer *layers, int64_t count, const float *final_norm, const float *embedding,
-               const int64_t *tokens, int64_t rows, int64_t length, const int64_t *positions, const Scratch *s,
-               float *out)
+/* logits [N, vocabulary] of states [N, D]. */
+void run_out(const Model *model, const Shape *m, int64_t n, const float *states, float *logits)
 {
 #pragma omp parallel num_threads((int)m->threads)
-    {
-#pragma omp for schedule(static)
-        for (int64_t i = 0; i < rows * length; i++)
-            memcpy(s->x + i * m->hidden, embedding + tokens[i] * m->hidden, sizeof(float) * (size_t)m->hidden);
-        layers_on(m, layers, count, final_norm, rows, length, positions, s, out);
-    }
+    dense(n, model->out, 0, m->hidden, model->vocabulary, states, 0, logits);
 }
 
-/* The MTP head on pairs of a token [N] and the state [N, D] before it. */
-void run_head(const Shape *m, const Head *h, const Layer *layer, const float *embedding, const int64_t *tokens,
-              const float *states, int64_t rows, int64_t length, const int64_t *positions, const Scratch *s, float *out)
+void run_trunk(const Model *model, const Shape *m, const int64_t *tokens, int64_t rows, int64_t length,
+               const int64_t *positions, const Scratch *s, float *states)
 {
-    const int64_t hidden = m->hidden;
+#pragma omp parallel num_threads((int)m->threads)
+    trunk(model, m, tokens, rows, length, positions, s, states);
+}
+
+void run_head(const Model *model, const Shape *m, const Pairs *p, int64_t rows, const int64_t *positions,
+              const Scratch *s, float *out)
+{
+#pragma omp parallel num_threads((int)m->threads)
+    head(model, m, p, rows, positions, 1, s, out);
+}
+
+/* Greedy decoding: drafts by the MTP head, then the trunk on the next token of each row and its drafts. */
+void run_round(const Model *model, const Shape *m, const Round *r, const Pairs *pairs, const Scratch *s)
+{
+    const int64_t rows = r->rows, length = 1 + r->drafts;
+    int64_t found[rows], ones[rows];
+    for (int64_t row = 0; row < rows; row++)
+        ones[row] = 1;
+    const Pairs own = {1, 1, ones, found, r->drafted};
 #pragma omp parallel num_threads((int)m->threads)
     {
-#pragma omp for schedule(static)
-        for (int64_t i = 0; i < rows * length; i++) {
-            rms_norm(embedding + tokens[i] * hidden, h->token_norm, m->eps, hidden, s->pairs + 2 * i * hidden);
-            rms_norm(states + i * hidden, h->state_norm, m->eps, hidden, s->pairs + (2 * i + 1) * hidden);
+        for (int64_t ahead = 0; ahead < r->drafts; ahead++) {
+            head(model, m, ahead ? &own : pairs, rows, r->positions, 1 - ahead, s, r->drafted);
+            best(model, m, rows, r->drafted, r->logits, found);
+#pragma omp single
+            for (int64_t row = 0; row < rows; row++)
+                r->tokens[row * length + 1 + ahead] = found[row];
         }
-        dense(rows * length, h->fc, 0, 2 * hidden, hidden, s->pairs, 0, s->x);
-        layers_on(m, layer, 1, h->norm, rows, length, positions, s, out);
+        trunk(model, m, r->tokens, rows, length, r->positions, s, r->states);
+        best(model, m, rows * length, r->states, r->logits, r->wanted);
     }
 }

@@ -22,32 +22,6 @@ static void lay(const float *keys, const float *values, int64_t stride, int64_t 
     }
 }
 
-/* What one query of a group adds of a tile of which it sees the keys first … end - 1: scores become weights. */
-static inline float weigh(float *score, int64_t first, int64_t end, float *best, float *total)
-{
-    if (first >= end) {
-        memset(score, 0, sizeof(float) * PANEL);
-        return 1;
-    }
-    for (int64_t i = 0; i < first; i++)
-        score[i] = -INFINITY;
-    for (int64_t i = end; i < PANEL; i++)
-        score[i] = -INFINITY;
-    float top = *best, sum = 0;
-#pragma omp simd reduction(max : top)
-    for (int64_t i = 0; i < PANEL; i++)
-        top = score[i] > top ? score[i] : top;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < PANEL; i++) {
-        score[i] = exponential(score[i] - top);
-        sum += score[i];
-    }
-    float keep = exponential(*best - top);
-    *total = *total * keep + sum;
-    *best = top;
-    return keep;
-}
-
 /* At most MOST consecutive queries of a head, at `place` and after: from q [.., wide] to out [.., H·C]. */
 static void group(const Shape *m, int64_t window, int64_t rows, int64_t place, const float *q, const float *tiles, float *out)
 {
@@ -67,7 +41,7 @@ static void group(const Shape *m, int64_t window, int64_t rows, int64_t place, c
         multiply(rows, tile, size, from, score);
         for (int64_t r = 0; r < rows; r++) {
             int64_t low = window && place + r >= window ? place + r - window + 1 - base : 0;
-            keep[r] = weigh(score[r], low > 0 ? low : 0, least(PANEL, place + r + 1 - base), best + r, total + r);
+            keep[r] = weigh(PANEL, score[r], low > 0 ? low : 0, least(PANEL, place + r + 1 - base), best + r, total + r);
         }
         for (int64_t c = 0; c < size; c += PANEL) {
             multiply(rows, tile + (size + c) * PANEL, PANEL, weights, part);

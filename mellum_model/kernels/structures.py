@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ctypes import Structure, c_double, c_int64, c_void_p
+from ctypes import POINTER, Structure, c_double, c_int64, c_void_p
 
 
 class Shape(Structure):
@@ -37,6 +37,38 @@ class Head(Structure):
     """The MTP head's weights beside its layer."""
 
     _fields_ = [(name, c_void_p) for name in ("token_norm", "state_norm", "fc", "norm")]
+
+
+class Model(Structure):
+    """The trunk's layers, the MTP head's after them, and what comes before and after."""
+
+    _fields_ = [
+        ("layers", POINTER(Layer)),
+        ("count", c_int64),
+        *((name, c_void_p) for name in ("norm", "embedding", "out")),
+        ("vocabulary", c_int64),
+        ("head", Head),
+    ]
+
+
+class Round(Structure):
+    """A step of greedy decoding."""
+
+    _fields_ = [
+        ("rows", c_int64),
+        ("drafts", c_int64),
+        *((name, c_void_p) for name in ("positions", "tokens", "wanted", "states", "logits", "drafted")),
+    ]
+
+
+class Pairs(Structure):
+    """What the MTP head has not read yet."""
+
+    _fields_ = [
+        ("width", c_int64),
+        ("reach", c_int64),
+        *((name, c_void_p) for name in ("counts", "tokens", "states")),
+    ]
 
 
 class Scratch(Structure):

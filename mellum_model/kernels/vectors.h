@@ -48,3 +48,52 @@ static void rms_norm(const float *x, const float *weight, double eps, int64_t si
     for (int64_t i = 0; i < size; i++)
         y[i] = x[i] * scale * weight[i];
 }
+
+/* e^x of each lane, as `exponential` has it: that one a compiler may leave a number at a time. */
+static inline vec exponentials(vec x)
+{
+    typedef int32_t ints __attribute__((vector_size(4 * LANES)));
+    const ints above = x > -87.3f; /* all bits where true */
+    x = (vec)(((ints)x & above) | ((ints)(vec){0} & ~above));
+    vec whole = (x * 1.442695041f + 12582912.0f) - 12582912.0f; /* 1.5 · 2^23: what is added is rounded to whole */
+    vec rest = x - whole * 0.693359375f + whole * 2.12194440e-4f;
+    vec series = 1 + rest + rest * rest * (0.5f + rest * (0.16666665459f + rest * (4.1665795894e-2f
+        + rest * (8.3334519073e-3f + rest * (1.3981999507e-3f + rest * 1.9875691500e-4f)))));
+    ints power = (__builtin_convertvector(whole, ints) + 127) << 23;
+    return (vec)((ints)(series * (vec)power) & above);
+}
+
+/* Softmax as it runs on over tiles of `size` scores, of which a query sees first … end - 1: scores become weights, best
+ * and total are brought up to date, and what was summed up before is to be multiplied by the result. */
+static inline __attribute__((always_inline)) float weigh(
+    const int64_t size, float *score, int64_t first, int64_t end, float *best, float *total)
+{
+    if (first >= end) {
+        memset(score, 0, sizeof(float) * (size_t)size);
+        return 1;
+    }
+    for (int64_t i = 0; i < first; i++)
+        score[i] = -INFINITY;
+    for (int64_t i = end; i < size; i++)
+        score[i] = -INFINITY;
+    float tops[LANES], sums[LANES], top = *best, sum = 0;
+    memcpy(tops, score, sizeof tops);
+    for (int64_t i = LANES; i < size; i += LANES)
+        for (int j = 0; j < LANES; j++)
+            tops[j] = score[i + j] > tops[j] ? score[i + j] : tops[j];
+    for (int j = 0; j < LANES; j++)
+        top = tops[j] > top ? tops[j] : top;
+    vec part = {0};
+    for (int64_t i = 0; i < size; i += LANES) {
+        vec weight = exponentials(*(const loose *)(score + i) - top);
+        *(loose *)(score + i) = weight;
+        part += weight;
+    }
+    memcpy(sums, &part, sizeof sums);
+    for (int j = 0; j < LANES; j++)
+        sum += sums[j];
+    float keep = exponential(*best - top);
+    *total = *total * keep + sum;
+    *best = top;
+    return keep;
+}

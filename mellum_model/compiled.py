@@ -27,6 +27,10 @@ from .kernels.structures import Model as Parts
 from .layer import DecoderLayer
 from .model import Mellum
 from .moe import SparseMlp
+from .prefill import padded, whole
+
+_SHORT = 1024
+"""Tokens of prompts that the kernels read: of more, a matrix is read too often for want of room for the rows."""
 
 
 def _panels(weight: Tensor, width: int) -> Tensor:
@@ -171,8 +175,8 @@ class CompiledDecoder:
             layer.slots, layer.window = cache.slots(index), self.config.window(kind) or 0
         self._bound = cache.keys[0]
 
-    def _prepared(self, tokens: int) -> Any:
-        """Buffers for a step of so many tokens, and all else that it needs."""
+    def _prepared(self, tokens: int, first: int = 0) -> Any:
+        """Buffers for a step of so many tokens, and all else that it needs; `first` is the first row of the cache."""
         if tokens > self._room:
             self._room = tokens
             config, shape = self.config, self._shape
@@ -191,22 +195,35 @@ class CompiledDecoder:
             self._buffers = {name: torch.empty(tokens, size) for name, size in floats.items()}
             self._buffers |= {name: torch.empty(tokens, each, dtype=torch.int64) for name in ("chosen", "order")}
             self._buffers["begins"] = torch.empty(experts + 1, dtype=torch.int64)
-            self._buffers["drafted"] = torch.empty(tokens, config.hidden_size)
-            self._buffers["logits"] = torch.empty(tokens, config.vocab_size)
             names = [name for name, _ in Scratch._fields_]
             self._scratch = Scratch(**{name: self._buffers[name].data_ptr() for name in names})
         if self._bound is not self.cache.keys[0]:
             self._bind()
-        self._shape.threads = torch.get_num_threads()
+        self._shape.threads, self._shape.first = torch.get_num_threads(), first
         return ctypes.byref(self._scratch)
 
     @torch.inference_mode()
-    def step(self, tokens: Tensor, positions: list[int]) -> Tensor:
-        """As `Decoder.step`."""
+    def prompts(self, prompts: list[list[int]], first: int, *, draft: bool) -> Tensor:
+        """As `Decoder.prompts`."""
+        rows, counts = len(prompts), [len(prompt) for prompt in prompts]
+        longest = max(counts)
+        # What pads a row is overwritten before anything sees it, but not where it has gone round a ring.
+        if rows * longest > _SHORT or longest > min(self.cache.slots(index) for index in range(len(self._kinds))):
+            return whole(self.model, self.cache, prompts, first, draft=draft)
+        states = self.step(padded(prompts), [0] * rows, first)
+        if draft:  # a prompt of one token has no pair yet: what is put in its place, the first one is written over
+            self.draft(
+                [prompt[1:] or [0] for prompt in prompts], states, [max(count - 1, 1) for count in counts], first
+            )
+        return states[torch.arange(rows), torch.tensor(counts) - 1]
+
+    @torch.inference_mode()
+    def step(self, tokens: Tensor, positions: list[int], first: int = 0) -> Tensor:
+        """As `Decoder.step`, on rows `first` … of the cache."""
         rows, length = tokens.shape
         tokens = tokens.contiguous()
         states = torch.empty(rows, length, self.config.hidden_size)
-        scratch = self._prepared(rows * length)
+        scratch = self._prepared(rows * length, first)
         self._library.run_trunk(
             *self._given,
             c_void_p(tokens.data_ptr()),
@@ -219,11 +236,11 @@ class CompiledDecoder:
         return states
 
     @torch.inference_mode()
-    def draft(self, tokens: list[list[int]], states: Tensor, positions: list[int]) -> Tensor:
-        """As `Decoder.draft`."""
+    def draft(self, tokens: list[list[int]], states: Tensor, positions: list[int], first: int = 0) -> Tensor:
+        """As `Decoder.draft`, on rows `first` … of the cache."""
         rows, (pairs, _held) = len(tokens), self._pairs(tokens, states)
         out = torch.empty(rows, self.config.hidden_size)
-        scratch = self._prepared(rows * pairs.width)
+        scratch = self._prepared(rows * pairs.width, first)
         places = _integers(positions)
         pointer = c_void_p(out.data_ptr())
         self._library.run_head(*self._given, ctypes.byref(pairs), c_int64(rows), places, scratch, pointer)
@@ -250,7 +267,8 @@ class CompiledDecoder:
         places, verified, wanted = _integers(positions), (c_int64 * (rows * length))(), (c_int64 * (rows * length))()
         for row, given in enumerate(tokens):
             verified[row * length] = given[-1]
-        after = torch.empty(rows, length, self.config.hidden_size)
+        after, drafted = torch.empty(rows, length, self.config.hidden_size), torch.empty(rows, self.config.hidden_size)
+        logits = torch.empty(rows * length, self.config.vocab_size)
         this = Round(
             rows=rows,
             drafts=drafts,
@@ -258,8 +276,8 @@ class CompiledDecoder:
             tokens=ctypes.addressof(verified),
             wanted=ctypes.addressof(wanted),
             states=after.data_ptr(),
-            logits=self._buffers["logits"].data_ptr(),
-            drafted=self._buffers["drafted"].data_ptr(),
+            logits=logits.data_ptr(),
+            drafted=drafted.data_ptr(),
         )
         self._library.run_round(*self._given, ctypes.byref(this), ctypes.byref(pairs), scratch)
         del held

@@ -22,6 +22,7 @@ from .decode_layer import LayerForm, PackedLayer, PlainLayer, Rms, packs
 from .few_rows import Matrix
 from .layer import DecoderLayer
 from .model import Mellum
+from .prefill import whole
 
 
 @dataclass(slots=True)
@@ -205,6 +206,20 @@ class Decoder:
     def _layer(self, layer: _Layer, step: _Step, x_ND: Tensor, rows: int, length: int) -> Tensor:
         attended = self._attended(layer, step, x_ND, rows, length)
         return layer.form.fed(layer.form.joined(x_ND, attended))
+
+    @torch.inference_mode()
+    def prompts(self, prompts: list[list[int]], first: int, *, draft: bool) -> Tensor:
+        """Run whole prompts and fill their rows of the cache.
+
+        Args:
+            prompts: Token ids of each.
+            first: Row of the first.
+            draft: Whether the MTP head's cache is filled as well.
+
+        Returns:
+            [B, D] the state of each one's last token.
+        """
+        return whole(self.model, self.cache, prompts, first, draft=draft)
 
     @torch.inference_mode()
     def step(self, tokens: Tensor, positions: list[int]) -> Tensor:

@@ -188,7 +188,7 @@ class Engine:
                 chunk=min(CHUNK, self.prefill_tokens),
             )[None]
         else:
-            last = self._whole(group, lengths)
+            last = self.decoder.prompts([row.prompt for row in group], len(self.rows), draft=self.drafts > 0)
         logits = self.model.head(last)
         chosen = self._choose(logits, group)
         self.rows.extend(group)
@@ -196,20 +196,6 @@ class Engine:
             row.position = len(row.prompt)
             row.states = last[index : index + 1]
             self._commit(row, [chosen[index]], logits[index : index + 1])
-
-    def _whole(self, group: list[Row], lengths: list[int]) -> Tensor:
-        """Prompts in one piece: the state [B, D] of each one's last token."""
-        longest = max(lengths)
-        places = list(range(len(self.rows), len(self.rows) + len(group)))
-        ids = torch.tensor([row.prompt + [0] * (longest - len(row.prompt)) for row in group], device=self.model.device)
-        kept: list[tuple[Tensor, Tensor]] = []
-        hidden = self.model.trunk(ids, kept=kept).hidden
-        self.cache.fill(places, lengths, kept)
-        if self.drafts and longest > 1:
-            kept = []
-            self.model.mtp_hidden(ids, hidden, kept=kept)
-            self.cache.fill(places, [length - 1 for length in lengths], kept, first_layer=self.config.num_hidden_layers)
-        return hidden[torch.arange(len(group)), [length - 1 for length in lengths]]
 
     def _reserve(self, rows: int, tokens: int) -> None:
         if rows > self.cache.rows:

@@ -1,4 +1,4 @@
-"""Long prompts, a chunk at a time: only a chunk's activations are held.
+"""Prompts into the cache: short ones whole, a long one a chunk at a time, so that only a chunk's activations are held.
 
 What grows with the prompt is the cache, and on one full layer at a time a copy of it and a mask of a chunk's rows.
 
@@ -17,6 +17,31 @@ from .model import Mellum
 
 CHUNK = 1024
 """Tokens computed together. On full layers their mask has a row for each and a column for every token so far."""
+
+
+def padded(prompts: Sequence[Sequence[int]], device: torch.device | str = "cpu") -> Tensor:
+    """Prompts side by side, [B, T]."""
+    longest = max(len(prompt) for prompt in prompts)
+    return torch.tensor([[*prompt, *[0] * (longest - len(prompt))] for prompt in prompts], device=device)
+
+
+def whole(model: Mellum, cache: KVCache, prompts: Sequence[Sequence[int]], first: int, *, draft: bool) -> Tensor:
+    """Run prompts in one piece and fill rows of the cache, from `first` on.
+
+    Returns:
+        [B, D] state of each one's last token, after the final norm.
+    """
+    lengths = [len(prompt) for prompt in prompts]
+    places = range(first, first + len(prompts))
+    ids = padded(prompts, model.device)
+    kept: list[tuple[Tensor, Tensor]] = []
+    hidden = model.trunk(ids, kept=kept).hidden
+    cache.fill(places, lengths, kept)
+    if draft and max(lengths) > 1:
+        kept = []
+        model.mtp_hidden(ids, hidden, kept=kept)
+        cache.fill(places, [length - 1 for length in lengths], kept, first_layer=len(model.layers))
+    return hidden[torch.arange(len(prompts)), [length - 1 for length in lengths]]
 
 
 def prefill(

@@ -205,7 +205,7 @@ static void view(const Shape *m, const Layer *l, int64_t head, int64_t position,
 /* Store a token's key and value of one head, whose qkv is given, in its row's cache. */
 static void keep(const Shape *m, const Layer *l, int64_t row, int64_t head, int64_t place, const float *qkv)
 {
-    const int64_t size = m->head_dim, slot = (row * m->kv_heads + head) * l->slots + place % l->slots;
+    const int64_t size = m->head_dim, slot = ((m->first + row) * m->kv_heads + head) * l->slots + place % l->slots;
     const float *own = qkv + (m->heads + head) * size;
     turn(own, l->k_norm, m->eps, l->cos + place * size, l->sin + place * size, size, 1, l->keys + slot * size);
     memcpy(l->values + slot * size, own + m->kv_heads * size, sizeof(float) * (size_t)size);
@@ -218,7 +218,8 @@ static void attend(const Shape *m, const Layer *l, int64_t rows, int64_t length,
     const int64_t size = m->head_dim, wide = (m->heads + 2 * m->kv_heads) * size;
 #pragma omp for schedule(dynamic, 1)
     for (int64_t unit = 0; unit < rows * m->kv_heads; unit++) {
-        int64_t row = unit / m->kv_heads, head = unit % m->kv_heads, store = unit * l->slots * size;
+        int64_t row = unit / m->kv_heads, head = unit % m->kv_heads;
+        int64_t store = (m->first * m->kv_heads + unit) * l->slots * size;
         for (int64_t t = 0; t < length; t++)
             keep(m, l, row, head, positions[row] + t, qkv + (row * length + t) * wide);
         for (int64_t t = 0; t < length; t += TOGETHER)

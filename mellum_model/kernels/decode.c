@@ -12,6 +12,7 @@
 /* Mirrored, field by field, in structures.py. */
 typedef struct {
     int64_t hidden, heads, kv_heads, head_dim, top_k, normalise, threads;
+    int64_t first; /* row of the cache that is row 0 here */
     double eps;
 } Shape;
 
@@ -48,7 +49,7 @@ typedef struct {
 
 typedef struct {
     int64_t width, reach;         /* most pairs of a row; states of a row in `states` */
-    const int64_t *counts;        /* [R] pairs of each row, of which the last is at positions[row] - 1 */
+    const int64_t *counts;        /* [R] pairs of each row, at least one; the last is at positions[row] - 1 */
     const int64_t *tokens;        /* [R, width] */
     const float *states;          /* [R, reach, D], the state before each of these tokens */
 } Pairs;
@@ -78,6 +79,10 @@ static inline __attribute__((always_inline)) void tile(
 #pragma GCC unroll 4
         for (int b = 0; b < WIDE; b++)
             weight[b] = *(const loose *)(panel + b * LANES);
+#if defined(__AVX512F__)
+        for (int b = 0; b < WIDE; b++)
+            __asm__("" : "+v"(weight[b])); /* lest it be read anew for every row */
+#endif
 #pragma GCC unroll 6
         for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
@@ -301,7 +306,7 @@ static void head(const Model *model, const Shape *m, const Pairs *p, int64_t row
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < n; i++) {
         int64_t row = i / p->width, j = i % p->width, place = rows + row * before + j;
-        if (j >= p->counts[row]) { /* no such pair: some other place is its own */
+        if (j >= p->counts[row]) { /* no such pair: the place before is none's, as the last one's is row */
             memset(s->pairs + 2 * (place - 1) * hidden, 0, sizeof(float) * 2 * (size_t)hidden);
             continue;
         }

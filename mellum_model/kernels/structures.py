@@ -9,7 +9,10 @@ class Shape(Structure):
     """Sizes that all layers share, and how many threads to use."""
 
     _fields_ = [
-        *((name, c_int64) for name in ("hidden", "heads", "kv_heads", "head_dim", "top_k", "normalise", "threads")),
+        *(
+            (name, c_int64)
+            for name in ("hidden", "heads", "kv_heads", "head_dim", "top_k", "normalise", "threads", "first")
+        ),
         ("eps", c_double),
     ]
 

@@ -25,6 +25,7 @@ from mellum_model.cache import KVCache, kv_bytes
 from mellum_model.compiled import CompiledDecoder, decoder_for
 from mellum_model.decode import Decoder
 from mellum_model.engine import Engine
+from mellum_model.prefill import whole
 from mellum_model.requests import Generated, ThinkTags
 
 
@@ -372,6 +373,86 @@ def test_a_compiled_token_does_not_depend_on_those_it_is_verified_with(monkeypat
         return decoder.logits(torch.cat(steps, 1))
 
     assert torch.equal(all_logits(1, 0), all_logits(3, 4))
+
+
+@pytest.mark.parametrize("name", ["mtp", "odd_mtp"])
+@pytest.mark.parametrize("form", ["compiled", "packed"])
+def test_a_round_is_what_its_parts_are(form: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drafting and verifying at once give the bits that they give apart, and so does the MTP head on rows that have
+    different numbers of tokens to read and on one token after the other."""
+    use_form(form, monkeypatch)
+    model = build(CONFIGS["mtp"] if name == "mtp" else replace(CONFIGS["odd"], num_mtp_layers=1))
+    ids = tokens(model.config, 3, 12).tolist()
+    follow, positions = [row[10 - count : 10] for row, count in zip(ids, (3, 1, 2), strict=True)], [9, 9, 9]
+
+    def ready() -> tuple[Decoder | CompiledDecoder, torch.Tensor]:
+        cache = KVCache(model.config, slack=8, dtype=torch.float32)
+        cache.reserve(3, 32)
+        decoder = decoder_for(model, cache)
+        states = decoder.step(torch.tensor(ids)[:, :9], [0] * 3)
+        for row, count in enumerate((3, 1, 2)):
+            states[row, :count] = states[row, 9 - count :].clone()
+        decoder.prompts([row[: 10 - count] for row, count in zip(ids, (3, 1, 2), strict=True)], 0, draft=True)
+        return decoder, states
+
+    with torch.inference_mode():
+        decoder, states = ready()
+        drafted = decoder.draft(follow, states, positions)
+        one = decoder.logits(drafted).argmax(-1, keepdim=True).tolist()
+        two = decoder.logits(decoder.draft(one, drafted[:, None], [10] * 3)).argmax(-1, keepdim=True).tolist()
+        after = decoder.step(
+            torch.tensor([[row[9], *a, *b] for row, a, b in zip(ids, one, two, strict=True)]), positions
+        )
+        decoder, states = ready()
+        found, wanted, together = decoder.advance(follow, states, positions, 2)
+        assert found == [[*a, *b] for a, b in zip(one, two, strict=True)]
+        assert torch.equal(together, after) and wanted == decoder.logits(after).argmax(-1).tolist()
+        for row, count in enumerate((3, 1, 2)):
+            decoder, states = ready()
+            for place in range(count):
+                alone = [given[min(place, len(given) - 1) :][:1] for given in follow]
+                own = states[:, place : place + 1]
+                got = decoder.draft(alone, own, [9 - count + 1 + place] * 3)[row]
+            torch.testing.assert_close(got, drafted[row], atol=0 if form == "compiled" else 1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("draft", [False, True])
+def test_short_prompts_are_read_by_the_kernels_as_by_the_model(draft: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prompts of any lengths, one of a single token among them, in rows further on in the cache."""
+    use_form("compiled", monkeypatch)
+    model = build(replace(CONFIGS["mtp"], sliding_window=24))
+    prompts = prompts_of(model.config, 3, 17, 1, 24)
+    found = []
+    for reader in ("kernels", "model"):
+        cache = KVCache(model.config, slack=4, dtype=torch.float32)
+        cache.reserve(6, 40)
+        with torch.inference_mode():
+            if reader == "kernels":
+                monkeypatch.setattr("mellum_model.compiled.whole", None)  # not called
+                states = decoder_for(model, cache).prompts(prompts, 2, draft=draft)
+            else:
+                states = whole(model, cache, prompts, 2, draft=draft)
+        found.append((states, cache))
+    (ours, own), (theirs, other) = found
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+    for index, layer in enumerate(zip(own.keys + own.values, other.keys + other.values, strict=True)):
+        assert not layer[0][:2].any()
+        head = index % len(own.keys) == len(model.layers)
+        for row, prompt in enumerate(prompts, 2):
+            filled = (len(prompt) - 1) * draft if head else len(prompt)
+            torch.testing.assert_close(layer[0][row, :, :filled], layer[1][row, :, :filled], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("speculative", [False, True])
+def test_prompts_that_join_a_batch_are_read_by_the_kernels(speculative: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_form("compiled", monkeypatch)
+    model = build(replace(CONFIGS["mtp"], sliding_window=48))
+    prompts = prompts_of(model.config, 3, 17, 1, 9, 30)
+    settings = [Sampling(max_new_tokens=count) for count in (12, 3, 20, 7, 15)]
+    monkeypatch.setattr("mellum_model.compiled.whole", None)  # not called
+    results = generate(model, prompts, settings, max_batch=2, speculative=speculative)
+    for prompt, setting, result in zip(prompts, settings, results, strict=True):
+        assert result.tokens == uncached_greedy(model, prompt, setting.max_new_tokens)
 
 
 @pytest.mark.parametrize("change", ["optimizer", "replaced", "written"])

@@ -195,8 +195,7 @@ class CompiledDecoder:
             self._buffers = {name: torch.empty(tokens, size) for name, size in floats.items()}
             self._buffers |= {name: torch.empty(tokens, each, dtype=torch.int64) for name in ("chosen", "order")}
             self._buffers["begins"] = torch.empty(experts + 1, dtype=torch.int64)
-            names = [name for name, _ in Scratch._fields_]
-            self._scratch = Scratch(**{name: self._buffers[name].data_ptr() for name in names})
+            self._scratch = Scratch(**{name: buffer.data_ptr() for name, buffer in self._buffers.items()})
         if self._bound is not self.cache.keys[0]:
             self._bind()
         self._shape.threads, self._shape.first = torch.get_num_threads(), first

@@ -18,9 +18,8 @@ import os
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,64 +31,10 @@ from mellum_model import Mellum, MellumConfig, generate
 from mellum_model.config import layer_pattern
 from mellum_model.info import model_info
 from mellum_model.model import LossWeights
+from tests.benchmarks.measuring import Row, cpu_config, measure
+from tests.benchmarks.speculation import show_speculative, speculative_rows
 
 GOALS = {"forward 4x512": 1.25, "train step 4x512": 1.25, "decode 128, batch 1": 4.0, "decode 128, batch 8": 3.0}
-
-
-@dataclass
-class Row:
-    """One thing measured for several contestants."""
-
-    name: str
-    seconds: dict[str, list[float]] = field(default_factory=dict)
-    cpu: dict[str, list[float]] = field(default_factory=dict)
-    """CPU seconds of this process: with one thread, all but independent of what else the machine does."""
-    tokens: int = 0
-    busy: bool = False
-
-    def best_other(self) -> str:
-        return min((name for name in self.seconds if name != "ours"), key=lambda name: self.median(name))
-
-    def median(self, name: str) -> float:
-        return statistics.median(self.seconds[name])
-
-    def cpu_speedup(self) -> float:
-        own, other = statistics.median(self.cpu["ours"]), statistics.median(self.cpu[self.best_other()])
-        return other / own
-
-
-def foreign_load() -> float:
-    """Share of all CPUs that is used while this process sleeps."""
-
-    def used() -> tuple[float, float]:
-        fields = [float(value) for value in Path("/proc/stat").read_text().split("\n")[0].split()[1:]]
-        return sum(fields), fields[3] + fields[4]
-
-    before = used()
-    time.sleep(0.3)
-    after = used()
-    return 1 - (after[1] - before[1]) / max(after[0] - before[0], 1e-9)
-
-
-def measure(name: str, contestants: dict[str, Callable[[], Any]], samples: int, tokens: int, device: str) -> Row:
-    """Alternate the contestants; one unmeasured round first."""
-    row = Row(name, {key: [] for key in contestants}, {key: [] for key in contestants}, tokens, foreign_load() > 0.1)
-    for turn in range(samples + 1):
-        for key, run in contestants.items():
-            if device != "cpu":
-                torch.cuda.synchronize()
-            begin, begin_cpu = time.perf_counter(), time.process_time()
-            run()
-            if device != "cpu":
-                torch.cuda.synchronize()
-            if turn:
-                row.seconds[key].append(time.perf_counter() - begin)
-                row.cpu[key].append(time.process_time() - begin_cpu)
-    return row
-
-
-def cpu_config() -> MellumConfig:
-    return replace(MellumConfig.nano(long_context=True), num_mtp_layers=0)
 
 
 def cuda_config() -> MellumConfig:
@@ -165,94 +110,6 @@ def decode_row(model: Mellum, others: dict[str, Any], batch: int, args: argparse
     return measure(f"decode 128, batch {batch}", contestants, args.samples, 128 * batch, args.device)
 
 
-def walk(steps: int, rows: int, generator: torch.Generator) -> torch.Tensor:
-    """Text with something to learn and something left open: 64 words in a fixed cycle, the first of every four free."""
-    start = torch.randint(0, 64, (rows, -(-steps // 4), 1), generator=generator)
-    return ((start + torch.arange(4) * 17) % 64).flatten(1)[:, :steps] + 100
-
-
-def trained_drafter(args: argparse.Namespace) -> tuple[Mellum, torch.Generator]:
-    """The CPU shape with an MTP head, trained on `walk` until it drafts well."""
-    torch.manual_seed(0)
-    generator = torch.Generator().manual_seed(0)
-    model = Mellum(replace(cpu_config(), num_mtp_layers=1))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0)
-    for step in range(args.train_steps):
-        ids = walk(96, 8, generator)
-        loss = model.loss(ids, ids, weights=LossWeights(mtp=1.0, balance=0.01))
-        loss.total.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        if args.verbose and step % 20 == 0 and loss.mtp is not None and loss.mtp_agreement is not None:
-            print(f"  step {step}: loss {float(loss.next_token):.3f}, mtp {float(loss.mtp):.3f}, "
-                  f"agreement {float(loss.mtp_agreement):.3f}", file=sys.stderr)  # fmt: skip
-    return model.eval(), generator
-
-
-def speculative_rows(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Speculative decoding of one draft against our own plain decoding, with the bound (1 + a)/(1 + c)."""
-    from mellum_model.cache import KVCache
-    from mellum_model.compiled import decoder_for
-
-    model, generator = trained_drafter(args)
-    rows = []
-    for batch in (1, 8):
-        ids = walk(64, batch, generator)
-        results: dict[bool, Any] = {}
-
-        def run(speculative: bool, ids: torch.Tensor = ids, results: dict[bool, Any] = results) -> None:
-            results[speculative] = generate(model, ids, max_new_tokens=128, speculative=speculative)
-
-        row = measure(
-            f"speculative 128, batch {batch}",
-            {"plain": lambda: run(False), "ours": lambda: run(True)},
-            args.samples,
-            128 * batch,
-            "cpu",
-        )
-        if results[True] != results[False]:
-            raise SystemExit("speculative output differs from plain greedy output")
-        cache = KVCache(model.config, slack=4, dtype=torch.float32)
-        cache.reserve(batch, 256)
-        decoder = decoder_for(model, cache)
-        hidden = torch.zeros(batch, 1, model.config.hidden_size)
-        token = ids[:, :1]
-        places = [100] * batch
-
-        @torch.inference_mode()
-        def plain_step(decoder: Any = decoder, token: torch.Tensor = token, places: list[int] = places) -> None:
-            decoder.logits(decoder.step(token, places))
-
-        @torch.inference_mode()
-        def draft_step(
-            decoder: Any = decoder,
-            token: torch.Tensor = token,
-            hidden: torch.Tensor = hidden,
-            places: list[int] = places,
-        ) -> None:
-            decoder.logits(decoder.mtp_step(token, hidden, places))
-
-        costs = measure("draft cost", {"plain": plain_step, "draft": draft_step}, 40, 1, "cpu")
-        a = sum(result.accepted for result in results[True]) / sum(result.drafted for result in results[True])
-        c = costs.median("draft") / costs.median("plain")
-        speedup = row.median("plain") / row.median("ours")
-        bound = (1 + a) / (1 + c)
-        rows.append(
-            {
-                "name": row.name,
-                "plain_s": row.median("plain"),
-                "speculative_s": row.median("ours"),
-                "acceptance": a,
-                "draft_cost": c,
-                "bound": bound,
-                "speedup": speedup,
-                "of_bound": speedup / bound,
-                "busy": row.busy,
-            }
-        )
-    return rows
-
-
 def training_flops(config: MellumConfig, tokens: int, length: int) -> float:
     """6 per active weight and token (no embedding look-up), and attention's two products over the keys seen."""
     weights = model_info(config).active - config.vocab_size * config.hidden_size
@@ -317,12 +174,10 @@ def main() -> None:
                 found[-1]["mfu"] = rate / (args.peak_tflops * 1e12)
                 print(f"  MFU {found[-1]['mfu']:.1%} of {args.peak_tflops} TFLOP/s (goal 30 %)")
     if "speculative" in wanted and on_cpu:
-        for line in speculative_rows(args):
+        for line in speculative_rows(args.samples, args.train_steps, verbose=args.verbose):
             found.append(line)
             if not args.json:
-                print(f"{line['name']}: {line['speedup']:.2f}x over plain{'  busy' if line['busy'] else ''}")
-                print(f"  acceptance a = {line['acceptance']:.3f}, draft cost c = {line['draft_cost']:.3f}")
-                print(f"  bound (1+a)/(1+c) = {line['bound']:.2f}; {line['of_bound']:.0%} of it (goal 80 %)")
+                show_speculative(line)
     if args.json:
         print(json.dumps(found, indent=2))
 

@@ -32,7 +32,8 @@ from mellum_model.training.loop import Stepper
 from mellum_model.training.optimisers import Optimisers
 from mellum_model.training.ranks import Ranks
 from mellum_model.training.recipes import Stage, load_recipe
-from tests.benchmarks.model_speed import cpu_config, foreign_load, theirs
+from tests.benchmarks.measuring import cpu_config, foreign_load
+from tests.benchmarks.model_speed import theirs
 
 
 def stage(kind: str, length: int, rows: int, mtp: bool) -> Stage:

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from pipeline_fakes import SUITES, FakeJudge, Sums, manifest
-from test_conversations import Scripted
+from pipeline_fakes import SUITES, FakeJudge, Scripted, Sums, manifest
 
 from mellum_eval.backends.base import Completion, Failure, Request
 from mellum_eval.campaign import Member

@@ -1,4 +1,4 @@
-"""The same cheats through every door that a trainer uses, on both engines: TRL's form, verl's, and both of HTTP's."""
+"""The same cheats through every door of a trainer, on both engines: TRL's form, verl's, NeMo-RL's and HTTP's two."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mellum_eval import rewards
+from mellum_eval.rewards.nemo_rl import NemoRlEnvironment
 from sandboxes.choose import open_sandbox
 from sandboxes.engines import local_tools
 from sandboxes.errors import SandboxUnavailable
@@ -61,7 +62,7 @@ def served(engine: str) -> Iterator[str]:
         yield served.url
 
 
-FORMS = ("trl", "verl", "http")
+FORMS = ("trl", "verl", "http", "nemo_rl by a service")
 
 
 @pytest.fixture(params=FORMS)
@@ -82,7 +83,7 @@ def score(form: str, request: pytest.FixtureRequest, engine: str) -> Iterator[Sc
     def verl(completions: list[str], checks: list[dict[str, Any]]) -> list[float | None]:
         return list(rewards.compute_scores(["code"] * len(completions), completions, checks, **options))
 
-    if form != "http":
+    if form in ("trl", "verl"):
         yield trl if form == "trl" else verl
         rewards.close()
         return
@@ -99,7 +100,13 @@ def score(form: str, request: pytest.FixtureRequest, engine: str) -> Iterator[Sc
         assert all(answer["passed"] is False or answer["score"] == 1.0 for answer in answers), answers
         return [answer["score"] for answer in answers]
 
-    yield http
+    def nemo_rl(completions: list[str], checks: list[dict[str, Any]]) -> list[float | None]:
+        logs = [[{"role": "assistant", "content": completion}] for completion in completions]
+        judging = NemoRlEnvironment({"service": url, "allow_shared": True})
+        return list(judging.step(logs, [{"check": check} for check in checks]).rewards.tolist())
+
+    yield http if form == "http" else nemo_rl
+    rewards.close()
 
 
 def fenced(code: str, language: str = "python") -> str:

@@ -200,4 +200,5 @@ def _record(request: Request, reply: Completion | Failure) -> Generation:
         tokens=dict(reply.tokens),
         latency_s=round(reply.latency_s, 6),
         loglikelihoods=list(reply.loglikelihoods),
+        greedy=list(reply.greedy),
     )

@@ -233,7 +233,7 @@ class Pipeline:
             if generation.answer is not None:  # what a conversation ended with
                 answer = generation.answer
             elif generation.loglikelihoods and problem.check.kind in RANKED_KINDS:
-                answer = tuple(generation.loglikelihoods)
+                answer = suite.ranked(problem, generation.loglikelihoods, generation.greedy)
             else:
                 answer = suite.answer(problem, generation.text, generation.tool_calls)
         except Exception as error:

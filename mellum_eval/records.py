@@ -108,6 +108,8 @@ class Generation(_Record):
     latency_s: float = 0.0
     loglikelihoods: list[float] = Field(default_factory=list)
     """Of each of the prompt's `choices`, where they were ranked instead of generating."""
+    greedy: list[bool] = Field(default_factory=list)
+    """Whether each of the choices is what greedy decoding gives, where the model says so."""
     turns: list[Turn] = Field(default_factory=list)
     """The model's turns, where the problem is a conversation."""
     answer: str | list[dict[str, Any]] | None = None
@@ -156,6 +158,8 @@ class SuiteScores(_Record):
     unparsed_rate: float
     infra_error_rate: float
     tokens: dict[str, float]
+    measures: dict[str, Metric] = Field(default_factory=dict)
+    """Numbers that are no shares, such as perplexities; left out of the file where no suite has any."""
 
 
 class OverallScore(_Record):

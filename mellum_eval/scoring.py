@@ -50,18 +50,21 @@ def _score(planned: PlannedSuite, verdicts: Tally) -> SuiteScores:
     judged = [problem for problem in by_problem if problem]
     seen = sum(outcomes.values())
     scored = sum(len(problem) for problem in judged)
+    metrics, measured = _metrics(planned.suite, samples, judged) if judged else ({}, [])
     return SuiteScores(
         category=planned.suite.category,
         n=len(judged),
-        metrics=_metrics(planned.suite, samples, judged) if judged else {},
+        metrics={name: metric for name, metric in metrics.items() if name not in measured},
         outcomes={str(outcome): outcomes[outcome] for outcome in Outcome if outcome in outcomes},
         unparsed_rate=outcomes.get(Outcome.UNPARSED, 0) / scored if scored else 0.0,
         infra_error_rate=outcomes.get(Outcome.INFRA_ERROR, 0) / seen if seen else 0.0,
         tokens=verdicts.tokens(planned.name),
+        measures={name: metrics[name] for name in measured},
     )
 
 
-def _metrics(suite: Suite, samples: int, judged: Sequence[Sequence[Mark]]) -> dict[str, Metric]:
+def _metrics(suite: Suite, samples: int, judged: Sequence[Sequence[Mark]]) -> tuple[dict[str, Metric], list[str]]:
+    """The metrics, and the names of those that are no shares."""
     metric = suite.metric
     everything = sorted({name for problem in judged for judgement in problem for name in judgement.parts})
     makes_some = type(suite).aggregate is not Suite.aggregate
@@ -86,15 +89,21 @@ def _metrics(suite: Suite, samples: int, judged: Sequence[Sequence[Mark]]) -> di
             metrics[f"{metric}[{part}]"] = _mean(judged, values)
     if makes_some and f"{metric}/0" in everything:
         del metrics[metric]  # it is made of all, or cannot be made at all
+    measured = []
     for name, (value, error) in together.items():
         half = NormalDist().inv_cdf(0.975) * error
-        # No spread seen says that the draws were alike, not that the value is known.
-        ends = (value - half, value + half) if error > 0 else (min(0.0, value), 1.0)
-        if 0.0 <= value <= 1.0:  # a share, whose interval the normal one may overshoot
-            ends = max(0.0, ends[0]), min(1.0, ends[1])
+        ends = (value - half, value + half)
         shown = name if name == metric else f"{metric}[{name}]"
+        if not suite.is_share(name):
+            shown = name
+            measured.append(name)
+        else:
+            if error == 0:  # no spread seen says that the draws were alike, not that the value is known
+                ends = min(0.0, value), 1.0
+            if 0.0 <= value <= 1.0:  # a share, whose interval the normal one may overshoot
+                ends = max(0.0, ends[0]), min(1.0, ends[1])
         metrics[shown] = Metric(value=value, ci95=ends, stderr=error)
-    return metrics
+    return metrics, measured
 
 
 def _values(judged: Sequence[Sequence[Mark]], part: str) -> list[float]:

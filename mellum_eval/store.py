@@ -197,9 +197,10 @@ class RunStore:
 
     def write_scores(self, scores: Scores) -> None:
         """Replace `scores.json`: the same scores give the same bytes."""
-        jsonl.write_atomically(
-            self.path / "scores.json", _pretty(scores, leave_out=set() if scores.overall else {"overall"})
-        )
+        leave_out: dict[str, Any] = {} if scores.overall else {"overall": True}
+        if not any(suite.measures for suite in scores.suites.values()):
+            leave_out["suites"] = {"__all__": {"measures"}}
+        jsonl.write_atomically(self.path / "scores.json", _pretty(scores, leave_out=leave_out))
 
     def replace_judgements(self, records: Iterator[Judgement]) -> None:
         """Put other verdicts in the place of all there are, at once or, after a crash, not at all."""
@@ -322,7 +323,7 @@ def _writer(appender: jsonl.Appender | None) -> jsonl.Appender:
     return appender
 
 
-def _pretty(record: BaseModel, leave_out: set[str] | None = None) -> str:
+def _pretty(record: BaseModel, leave_out: dict[str, Any] | None = None) -> str:
     return json.dumps(json.loads(jsonl.dumps(record.model_dump(mode="python", exclude=leave_out))), indent=2) + "\n"
 
 

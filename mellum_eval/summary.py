@@ -22,6 +22,9 @@ def summary_lines(planned: Sequence[PlannedSuite], scores: Scores) -> list[str]:
             first = number == 0
             rates = (str(line.n), _percent(line.unparsed_rate), _percent(line.infra_error_rate))
             rows.append((suite.name if first else "", shown, *_numbers(line, name), *(rates if first else ("",) * 3)))
+        for name, measure in sorted(line.measures.items()):
+            interval = f"{measure.ci95[0]:.4g} to {measure.ci95[1]:.4g}"
+            rows.append(("", f"{name} (no %)", f"{measure.value:.4g}", interval, "", "", ""))
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
     left = (0, 1)
     lines = [

@@ -137,13 +137,13 @@ def loglikelihood(
         batch_tokens: Tokens computed together, padding included.
 
     Raises:
-        PromptError: An empty context, or a pair longer than the context length; its number is named.
+        PromptError: An empty context, or a pair of which more than the context length is read; its number is named.
     """
     room = model.config.max_position_embeddings
     for number, (context, continuation) in enumerate(pairs):
         if not context:
             raise PromptError(f"pair {number} has an empty context; begin with the end-of-text token")
-        if len(context) + len(continuation) > room:
+        if len(context) + max(len(continuation) - 1, 0) > room:  # the last token is never an input
             raise PromptError(f"pair {number} has {len(context) + len(continuation)} tokens; the context is {room}")
     # The last token of a pair is never an input: choices of one token after the same context are one computation.
     wanted: dict[tuple[int, ...], list[int]] = {}

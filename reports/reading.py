@@ -119,7 +119,9 @@ def _judge(store: RunStore, verdicts: _Verdicts | None, notices: list[Notice]) -
             tallies = {} if verdicts is None else verdicts.tallies.get(name, {})
             values = _values(tallies, line.metrics[headline], headline)
             suites[name] = SuiteResult(record, line, headline, values)
-            field_name = verdicts and _disagrees(suites[name], verdicts.outcomes.get(name, Counter()))
+            # What is made of all documents together (an F1, a perplexity) is no mean of the verdicts' values.
+            together = any(f"{headline}/0" in tally.parts for tally in tallies.values())
+            field_name = verdicts and _disagrees(suites[name], verdicts.outcomes.get(name, Counter()), together)
             if field_name is not None:
                 text = f"{path}/scores.json: suites.{name}.{field_name} does not agree with verdicts.jsonl"
                 notices.append(Notice(f"{text}; one was altered; {anew}", bad=True))
@@ -176,7 +178,7 @@ def _impossible(line: SuiteScores) -> str | None:
     return None
 
 
-def _disagrees(result: SuiteResult, verdicts: Counter[str]) -> str | None:
+def _disagrees(result: SuiteResult, verdicts: Counter[str], together: bool) -> str | None:
     """The field of a suite's scores that its verdicts contradict, or None.
 
     Verdicts that came after the scores are no contradiction: a run that goes on writes its scores at the end.
@@ -184,7 +186,7 @@ def _disagrees(result: SuiteResult, verdicts: Counter[str]) -> str | None:
     counted = Counter(result.scores.outcomes)
     if counted - verdicts:
         return "outcomes"
-    if counted == verdicts and result.values is None and result.headline == result.record.metric:
+    if counted == verdicts and not together and result.values is None and result.headline == result.record.metric:
         return f"metrics.{result.headline}.value"
     return None
 

@@ -132,6 +132,16 @@ class Suite(ABC):
         """What of a completion is judged: the raw text, unless the suite judges code or structured calls."""
         return text
 
+    def ranked(self, problem: Problem, loglikelihoods: Sequence[float], greedy: Sequence[bool]) -> Answer:
+        """What of ranked choices is judged: their log-likelihoods.
+
+        Args:
+            problem: What was asked.
+            loglikelihoods: Of each choice.
+            greedy: Whether each is what greedy decoding gives; empty where the model does not say.
+        """
+        return tuple(loglikelihoods)
+
     def aggregate(self, parts: Mapping[str, Sequence[float]]) -> Mapping[str, tuple[float, float]]:
         """Metrics that are no means over problems: name → value and standard error.
 
@@ -140,6 +150,10 @@ class Suite(ABC):
                 `NAME` made here takes the parts named `NAME/…`, which are shown nowhere else.
         """
         return {}
+
+    def is_share(self, metric: str) -> bool:
+        """Whether a metric that `aggregate` makes lies between 0 and 1, as scores do; a perplexity does not."""
+        return True
 
     def converse(self, problem: Problem, sandbox: Sandbox | None) -> Conversation | None:
         """What answers the model between its turns, for one sample of a problem; None where there is one turn.

@@ -50,6 +50,7 @@ class Completion:
         tokens: Counts: prompt, completion, reasoning; as far as known.
         latency_s: Seconds from sending to the last token.
         loglikelihoods: Sum of the tokens' log-probabilities for each of the prompt's choices, if it has any.
+        greedy: Whether each of the choices is what greedy decoding gives; empty where the model does not say.
     """
 
     text: str
@@ -59,6 +60,7 @@ class Completion:
     tokens: Mapping[str, int] = field(default_factory=dict)
     latency_s: float = 0.0
     loglikelihoods: Sequence[float] = ()
+    greedy: Sequence[bool] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,8 +144,8 @@ class CachedBackend:
         if row is None:
             return None
         value: dict[str, Any] = json.loads(row[0])
-        for name in ("tool_calls", "loglikelihoods"):
-            value[name] = tuple(value[name])  # JSON has no tuples
+        for name in ("tool_calls", "loglikelihoods", "greedy"):
+            value[name] = tuple(value.get(name, ()))  # JSON has no tuples, and earlier versions fewer fields
         return Completion(**value)
 
     def _put(self, request: Request, how: str, completion: Completion) -> None:

@@ -11,11 +11,11 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from mellum_eval.backends.base import BackendInfo, Completion, Failure, Incoming, Reply, Request, best_choice
-from mellum_eval.backends.hf_ranking import begun, shared_prefix
+from mellum_eval.backends.hf_ranking import begun, shared_prefix, windows
 from mellum_eval.backends.thinking import counted, opened, reopened
 from mellum_eval.errors import UserError
 from suites.problem import Prompt
@@ -82,8 +82,8 @@ class NativeModel(Protocol):
         """A fresh engine."""
         ...
 
-    def loglikelihood(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[float]:
-        """Log-probabilities of continuations after their contexts."""
+    def loglikelihood(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[tuple[float, bool]]:
+        """Log-probabilities of continuations after their contexts, and whether they are the greedy ones."""
         ...
 
 
@@ -199,12 +199,12 @@ class NativeBackend:
                     yield request, Failure(str(error))
                 continue
             seconds = time.monotonic() - start
-            for request, (letter, tokens, values) in zip(window, replies, strict=True):
-                counts = {"prompt": tokens, "completion": 0}
-                yield request, Completion(letter, tokens=counts, latency_s=seconds, loglikelihoods=values)
+            for request, completion in zip(window, replies, strict=True):
+                yield request, replace(completion, latency_s=seconds)
 
-    def _rank(self, window: Sequence[Request]) -> list[tuple[str, int, tuple[float, ...]]]:
+    def _rank(self, window: Sequence[Request]) -> list[Completion]:
         pairs: list[tuple[Sequence[int], Sequence[int]]] = []
+        parts: list[int] = []
         lengths: list[int] = []
         for request in window:
             ranked = request.prompt.ranked(self._model.render(request.prompt))
@@ -213,13 +213,18 @@ class NativeBackend:
             for context, choice in ranked:
                 whole = begun(starts[context], self._model.encode(context + choice), self._model.beginning)
                 shared = shared_prefix(starts[context], whole)
-                begin = max(0, len(whole) - self._model.limit)  # too long a context loses its beginning
-                pairs.append((whole[begin:shared], whole[shared:]))
+                pieces = list(windows(whole, shared, self._model.limit))
+                pairs += [(given[: len(given) - len(span) + 1], span) for given, span in pieces]
+                parts.append(len(pieces))
         values = iter(self._model.loglikelihood(pairs))
+        counts = iter(parts)
         found = []
         for request, length in zip(window, lengths, strict=True):
-            own = tuple(next(values) for _ in request.prompt.choices)
-            found.append((best_choice(own), length, own))
+            own = [[next(values) for _ in range(next(counts))] for _ in request.prompt.choices]
+            sums = tuple(sum(value for value, _ in pieces) for pieces in own)
+            greedy = tuple(all(best for _, best in pieces) for pieces in own)
+            tokens = {"prompt": length, "completion": 0}
+            found.append(Completion(best_choice(sums), tokens=tokens, loglikelihoods=sums, greedy=greedy))
         return found
 
     async def aclose(self) -> None:

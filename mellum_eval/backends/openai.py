@@ -165,10 +165,20 @@ class OpenAIBackend:
             return self._refusal(str(refusal))
         except Retry as failure:
             return self._failure(failure)
-        return Completion(best_choice(values), latency_s=time.monotonic() - start, loglikelihoods=values)
+        sums = tuple(value for value, _ in values)
+        greedy = tuple(best for _, best in values if best is not None)
+        return Completion(
+            best_choice(sums),
+            latency_s=time.monotonic() - start,
+            loglikelihoods=sums,
+            greedy=greedy if len(greedy) == len(sums) else (),
+        )
 
-    async def _rank(self, request: Request) -> Sequence[float]:
-        """Log-likelihoods of a request's choices, out of echoed prompts, which only /completions can give."""
+    async def _rank(self, request: Request) -> Sequence[tuple[float, bool | None]]:
+        """Log-likelihoods of a request's choices, and whether each is the greedy one, out of echoed prompts.
+
+        Only /completions can give them.
+        """
         if not self._options.base:
             raise UserError(
                 f"{request.suite} ranks choices by log-likelihood, which a chat endpoint cannot; use --base, "
@@ -178,7 +188,9 @@ class OpenAIBackend:
         for text, choice in request.prompt.ranked(request.prompt.text or ""):
             fields = {"model": self._model, "prompt": text + choice, "max_tokens": 1, "temperature": 0, "logprobs": 1}
 
-            async def attempt(fields: dict[str, Any] = fields, text: str = text, choice: str = choice) -> float:
+            async def attempt(
+                fields: dict[str, Any] = fields, text: str = text, choice: str = choice
+            ) -> tuple[float, bool | None]:
                 reply = await self._endpoint.post("completions", {**fields, "echo": True})
                 try:
                     return wire.loglikelihood(reply, text, choice)

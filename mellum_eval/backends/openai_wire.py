@@ -118,8 +118,10 @@ def parse(reply: Any, *, chat: bool, latency_s: float, most: int, thinks: bool =
     )
 
 
-def loglikelihood(reply: Any, prompt: str, choice: str) -> float:
-    """Sum of the choice's token log-probabilities, out of an echoed prompt.
+def loglikelihood(reply: Any, prompt: str, choice: str) -> tuple[float, bool | None]:
+    """Sum of the choice's token log-probabilities, out of an echoed prompt, and whether each is the most probable.
+
+    The latter is None where the server does not say what is. A text's first token has no log-probability.
 
     Raises:
         BadReply: The server echoed no log-probabilities.
@@ -130,15 +132,21 @@ def loglikelihood(reply: Any, prompt: str, choice: str) -> float:
     if not isinstance(values, list) or not isinstance(offsets, list) or len(values) != len(offsets) or not offsets:
         raise BadReply("no log-probabilities of the prompt's tokens")
     end = len(prompt) + len(choice)
+    best = logprobs.get("top_logprobs") if isinstance(logprobs, dict) else None
+    tops = best if isinstance(best, list) and len(best) == len(values) else [None] * len(values)
     total, counted = 0.0, 0
-    for value, start, stop in zip(values, offsets, [*offsets[1:], float("inf")], strict=True):
+    greedy: bool | None = True
+    for value, start, stop, top in zip(values, offsets, [*offsets[1:], float("inf")], tops, strict=True):
         # A token may straddle the seam; it is part of what is ranked.
         if stop > len(prompt) and start < end and isinstance(value, (int, float)):
             total += value
             counted += 1
+            if greedy is not None:
+                told = isinstance(top, dict) and bool(top)
+                greedy = greedy and value >= max(top.values()) if told else None
     if not counted:
         raise BadReply("the prompt was not echoed")
-    return total
+    return total, greedy
 
 
 def error_message(reply: Any, text: str) -> str:

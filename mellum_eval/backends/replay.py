@@ -66,4 +66,5 @@ class ReplayBackend:
             tokens=said.tokens,
             latency_s=said.latency_s,
             loglikelihoods=found.loglikelihoods,
+            greedy=found.greedy,
         )

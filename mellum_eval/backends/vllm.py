@@ -125,8 +125,8 @@ class VllmBackend(OpenAIBackend):
 
     # -- ranking --------------------------------------------------------------------------------------------------
 
-    async def _rank(self, request: Request) -> Sequence[float]:
-        """Log-likelihoods of the choices, after the prompt as the server writes it."""
+    async def _rank(self, request: Request) -> Sequence[tuple[float, bool | None]]:
+        """Log-likelihoods of the choices after the server's prompt, and of one alone whether it is the greedy one."""
         prompt, special = request.prompt, self._options.base
         text = prompt.text or ""
         if not self._options.base:
@@ -142,12 +142,12 @@ class VllmBackend(OpenAIBackend):
             spans.append((whole[:shared], whole[shared:]))
         return await self._tried(lambda: self._span_values(spans))
 
-    async def _span_values(self, spans: Sequence[tuple[list[int], list[int]]]) -> list[float]:
+    async def _span_values(self, spans: Sequence[tuple[list[int], list[int]]]) -> list[tuple[float, bool | None]]:
         first = spans[0][0]
-        if all(context == first and len(span) == 1 for context, span in spans):
+        if len(spans) > 1 and all(context == first and len(span) == 1 for context, span in spans):
             found = await self._next_values(first, [span[0] for _, span in spans])
             if found is not None:
-                return found
+                return [(value, None) for value in found]
         return [await self._prompt_value(context, span) for context, span in spans]
 
     async def _next_values(self, context: list[int], tokens: list[int]) -> list[float] | None:
@@ -160,11 +160,14 @@ class VllmBackend(OpenAIBackend):
         except (KeyError, IndexError, TypeError):
             return None
 
-    async def _prompt_value(self, context: list[int], span: list[int]) -> float:
+    async def _prompt_value(self, context: list[int], span: list[int]) -> tuple[float, bool | None]:
         reply = await self._endpoint.post("completions", self._ranking(context + span, {"prompt_logprobs": 0}))
         try:
             rows = reply["choices"][0]["prompt_logprobs"][len(context) :]
-            return sum(float(row[str(token)]["logprob"]) for row, token in zip(rows, span, strict=True))
+            told = [row[str(token)] for row, token in zip(rows, span, strict=True)]
+            ranks = [one.get("rank") for one in told]
+            greedy = None if None in ranks else all(rank == 1 for rank in ranks)
+            return sum(float(one["logprob"]) for one in told), greedy
         except (KeyError, IndexError, TypeError, ValueError):
             raise Refused("no log-probabilities of the prompt's tokens") from None
 

@@ -101,10 +101,10 @@ class _Model:
         )
         return _Engine(engine, self._ends)
 
-    def loglikelihood(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[float]:
+    def loglikelihood(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[tuple[float, bool]]:
         from mellum_model import loglikelihood
 
-        return [result.logprob for result in loglikelihood(self._model, pairs)]
+        return [(result.logprob, result.greedy) for result in loglikelihood(self._model, pairs)]
 
 
 def _load(path: Path, options: BackendOptions, scheme: str, name: str) -> Backend:

@@ -62,7 +62,7 @@ def _judged(task: LmEvalTask, check: LmEvalCheck, answer: str | list[float]) -> 
     except (SandboxError, TaskRefused) as error:
         return infra_error(str(error))
     parts: dict[str, float] = {}
-    for name, value in values.items():
+    for name, value in values["values"].items():
         short = part_name(name)
         if isinstance(value, list):
             parts |= {f"{short}/{place}": number for place, number in enumerate(value)}
@@ -70,7 +70,9 @@ def _judged(task: LmEvalTask, check: LmEvalCheck, answer: str | list[float]) -> 
             parts[short] = value
     if check.metric not in parts and f"{check.metric}/0" not in parts:
         return infra_error(f"the task gave no {check.metric}, but {', '.join(parts) or 'nothing'}")
-    value = parts.get(check.metric, float(parts.get(f"{check.metric}/0") == parts.get(f"{check.metric}/1")))
+    value = values["score"]
+    if value is None:  # a text's likelihood: the score is made of all of them
+        return Verdict(Outcome.PASSED, 1.0, 1, 1, "measured: nothing in it can be wrong", parts=parts)
     score = min(1.0, max(0.0, value))
     right = score == (0.0 if check.lower_is_better else 1.0)
     return Verdict(

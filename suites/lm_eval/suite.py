@@ -1,12 +1,12 @@
 """Any task of lm-evaluation-harness (EleutherAI; the extra `lm-eval`) through this harness's models, store and report.
 
-`lm_eval:NAME` is a task that comes with the package, `lm_eval:/path/task.yaml` one of a file. Prompts, worked examples,
+`lm_eval:NAME` is a task that comes with the package, or a group with a score of its own; `lm_eval:/path/task.yaml` is
+one of a file. Prompts, worked examples,
 stop strings and sampling are the task's own; for a chat model they pass through its template, worked examples as turns
 of their own. Its own filters and metrics judge, from stored answers, and where a metric is no mean over documents its
 own aggregation makes the score. The package lives in a process of its own (`sandboxes.lm_eval_worker`).
 
-Left out are metrics that need more than the sum of a choice's log-probabilities or more than numbers of each document;
-`suites show` names them.
+Left out are metrics that need more than numbers of each document; `suites show` names them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from sandboxes.check import LmEvalCheck
+from sandboxes.check import Answer, LmEvalCheck
 from sandboxes.errors import SandboxError
 from sandboxes.lm_eval_task import LmEvalTask, TaskRefused, open_task
 from sandboxes.verifiers.lm_eval import part_name
@@ -45,10 +45,10 @@ class LmEval(Suite):
         self._prompts: dict[bool, list[dict[str, Any]]] = {}
 
     def problems(self) -> Sequence[Problem]:
-        """Ids are the documents' numbers in the split that the task evaluates; all come first to last.
+        """Ids are the documents' numbers in the split that the task evaluates, of a group behind the task's name.
 
         Raises:
-            UnknownSuite: There is no such task, or it is a group of tasks.
+            UnknownSuite: There is no such task, or it is a group without a score of its own.
             SourceMissing: The package is not installed, the task's data cannot be had, or nothing here can run it.
         """
         task = self._opened()
@@ -62,7 +62,7 @@ class LmEval(Suite):
         self.summary = f"{facts['version']}, {facts['shots']} worked examples{left_out}"
         return [
             Problem(
-                id=str(number),
+                id=identifier,
                 ask="",
                 check=LmEvalCheck(
                     kind="lm_eval",
@@ -73,7 +73,7 @@ class LmEval(Suite):
                     lower_is_better=self.lower_is_better,
                 ),
             )
-            for number, digest in enumerate(facts["sums"])
+            for number, (identifier, digest) in enumerate(zip(facts["ids"], facts["sums"], strict=True))
         ]
 
     def render(self, problem: Problem, *, chat: bool) -> Prompt:
@@ -89,17 +89,23 @@ class LmEval(Suite):
         contexts = tuple(made.get("contexts", ()))
         return Prompt(text=made.get("context", ""), stop=stop, choices=choices, contexts=contexts)
 
+    def ranked(self, problem: Problem, loglikelihoods: Sequence[float], greedy: Sequence[bool]) -> Answer:
+        """Log-likelihoods; where one continuation is ranked, 1 or 0 after it: whether it is the greedy one."""
+        told = map(float, greedy) if self._opened().facts["greedy"] else ()
+        return (*loglikelihoods, *told)
+
     def aggregate(self, parts: Mapping[str, Sequence[float]]) -> Mapping[str, tuple[float, float]]:
-        """Metrics that are no mean over documents: what a document gave them stands in the parts `NAME/0`, `NAME/1`."""
-        names = [name.removesuffix("/0") for name in parts if name.endswith("/0")]
-        values = {
-            name if "," in name else f"{name},none": [
-                list(pair) for pair in zip(parts[f"{name}/0"], parts[f"{name}/1"], strict=True)
-            ]
-            for name in names
-        }
+        """Metrics that are no mean over documents: what each brought stands in the parts `NAME/0`, `NAME/1`."""
+        values = {}
+        for name in (name.removesuffix("/0") for name in parts if name.endswith("/0")):
+            columns = [parts[f"{name}/{place}"] for place in range(9) if f"{name}/{place}" in parts]
+            values[name if "," in name else f"{name},none"] = [list(row) for row in zip(*columns, strict=True)]
         made = self._asked("aggregate", values=values) if values else {}
         return {part_name(name): (value, error) for name, (value, error) in made.items()}
+
+    def is_share(self, metric: str) -> bool:
+        """All but perplexities and bits, a group's tasks' among them."""
+        return metric.rpartition(":")[2].partition(",")[0] not in self._opened().facts["no_shares"]
 
     def _asked(self, do: str, **given: Any) -> Any:
         try:

@@ -189,7 +189,7 @@ async def test_a_step_that_fails_costs_its_requests_and_failing_for_ever_ends() 
             self.broken -= 1
             return Engine(self.broken >= 0)
 
-        def loglikelihood(self, pairs: object) -> list[float]:
+        def loglikelihood(self, pairs: object) -> list[tuple[float, bool]]:
             return []
 
     async def given() -> AsyncIterator[Request]:

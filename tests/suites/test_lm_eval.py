@@ -252,7 +252,6 @@ async def test_a_rule_that_never_ends_is_the_answers_fault_and_only_its(folder: 
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"output_type": "loglikelihood_rolling", "filter_list": None}, "rolling"),
         ({"unsafe_code": True}, "unconfined"),
         ({"repeats": 3}, "repeats"),
         ({"dataset_path": "nobody/nothing_at_all"}, "data cannot be had"),
@@ -263,8 +262,7 @@ def test_what_cannot_be_run_is_said_in_one_line(
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     file = folder / f"{next(iter(change))}.yaml"
-    kept = {"metric_list": None} if "output_type" in change else {}
-    file.write_text(json.dumps({"include": str(folder / "sums.yaml"), "task": file.stem, **kept, **change}))
+    file.write_text(json.dumps({"include": str(folder / "sums.yaml"), "task": file.stem, **change}))
     with pytest.raises(SourceMissing) as caught:
         registry.get(f"lm_eval:{file}").problems()
     code, line = explain(caught.value)

@@ -87,6 +87,15 @@ def test_bad_options_are_named() -> None:
         ),
         (("--recipe", "nano_instruct", "--set", "algorithm.method=ppo"), "algorithm.method: "),
         (("--recipe", "nano_instruct", "--from", "nowhere"), "nowhere"),
+        (
+            ("--recipe", "nano_instruct", "--service", "there:8080"),
+            "--service: an address such as http://10.0.0.5:8080",
+        ),
+        (
+            ("--recipe", "nano_instruct", "--service", "http://there", "--workers", "2"),
+            "--service: sandbox, workers and",
+        ),
+        (("--recipe", "nano_instruct", "--set", "rollouts.sampler=vllm"), "rollouts.servers: given where"),
     ],
 )
 def test_what_is_wrong_is_one_line(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _thread
 import builtins
+import gc
 import sys
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -52,12 +53,34 @@ def refuse_rewriting(ours: tuple[str, ...]) -> None:
             raise RuntimeError("not while tests run in this process: to change this function's code")
 
     sys.addaudithook(hook)
-    # matplotlib asks it whether an event loop runs: of its own thread it may know.
-    sys._current_frames = FunctionType(_own_frames.__code__, {}, "_current_frames", _own_frames.__defaults__)
+    # What honest libraries ask of two of them is answered, as far as their own frames and attributes say it: matplotlib
+    # whether an event loop runs, pandas whether a table is another's view. No globals, so that they lead nowhere.
+    sys._current_frames = _without_globals(_own_frames)
+    gc.get_referents = _without_globals(_attributes)
 
 
 def _own_frames(ident: Any = _thread.get_ident, frame: Any = sys._getframe) -> dict[int, Any]:
     return {ident(): frame(1)}
+
+
+def _attributes(
+    *things: Any, kind: Any = type, read: Any = object.__getattribute__, missing: Any = AttributeError
+) -> list[Any]:
+    found = []
+    for thing in things:
+        if thing is not None:
+            found.append(kind(thing))
+            try:
+                found.append(read(thing, "__dict__"))
+            except missing:
+                pass
+    return found
+
+
+def _without_globals(function: Any) -> Any:
+    made = FunctionType(function.__code__, {}, function.__name__, function.__defaults__)
+    made.__kwdefaults__ = function.__kwdefaults__
+    return made
 
 
 class Seal:

@@ -53,7 +53,7 @@ LIMITS = Limits(cpu_s=60, wall_s=360, memory_mb=4096)
 """The reference gives a task at least 240 s of wall time and 30 GiB; tensorflow alone takes seconds and a gigabyte."""
 PACKAGED = {"turtle": "_tkinter"}
 """Modules of the standard library that distributions put into packages of their own, and what is missing without."""
-LIBRARY_VALUES = {"BigCodeBench/166": "pandas timestamps"}
+LIBRARY_VALUES = {"BigCodeBench/166": "pandas timestamps", "BigCodeBench/323": "numpy arrays"}
 """Tasks whose tests only call, but get values that only their libraries have."""
 _ASK = "Please provide a self-contained Python script that solves the following problem in a markdown code block:"
 
@@ -122,6 +122,7 @@ class BigCodeBench(Suite):
             check=UnittestCheck(
                 kind="unittest",
                 test=with_imports(f"{row['code_prompt'].rstrip()}\n    pass\n", row["test"]),
+                beside=row["task_id"] in LIBRARY_VALUES,
                 limits=LIMITS,
             ),
             gold=f"```python\n{solution.strip()}\n```",

@@ -12,6 +12,8 @@ def _code(source: str) -> str:
 HONEST = {
     "plain": "def f(x): return x * x + 1\n",
     "own_frames": "import sys\nlist(sys._current_frames().values())[0].f_code\ndef f(x): return x * x + 1\n",
+    "own_referents": "import gc\nclass A: pass\na = A()\na.x = 1\nassert gc.get_referents(a) and not gc.get_referents(None)\n"
+    "def f(x): return x * x + 1\n",
     "lambda": "f = lambda x: x * x + 1\n",
     "closure": "def make(k):\n    def inner(x): return x * x + k\n    return inner\nf = make(1)\n",
     "partial": "from functools import partial\ndef g(k, x): return x * x + k\nf = partial(g, 1)\n",

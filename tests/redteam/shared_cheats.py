@@ -464,6 +464,15 @@ REPORT = {
             return x * x + 1 if len(seen) > 1 else x
         """
     ),
+    "referents_of_a_class": _code(
+        """
+        import gc
+        def f(x):
+            for found in gc.get_referents(vars(int)) + gc.get_referents(int):
+                if type(found) is dict: return x * x + 1
+            return x
+        """
+    ),
     "thread_patches_for_ever": _code(
         """
         import threading, time

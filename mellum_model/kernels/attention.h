@@ -153,7 +153,7 @@ static void mix(int64_t queries, int64_t first, int64_t end, float (*weights)[TI
 static void fetch(const float *store, int64_t size, int64_t slot, int64_t slots, int64_t count)
 {
     for (int64_t i = 0; i < count; i++) {
-        for (int64_t c = 0; c < size; c += 16)
+        for (int64_t c = 0; c < size; c += LINE)
             __builtin_prefetch(store + slot * size + c, 0, 2);
         slot = slot + 1 == slots ? 0 : slot + 1;
     }

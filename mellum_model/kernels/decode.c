@@ -19,7 +19,7 @@ typedef struct {
 typedef struct {
     const float *input_norm, *qkv, *qkv_bias, *q_norm, *k_norm, *out, *out_bias, *post_norm;
     const float *router;         /* [E, D], not in panels; none in a dense layer, which is its only expert */
-    const float *gate_up, *down; /* of each expert: gate panels, then up panels */
+    const float *gate_up, *down; /* of each expert: a panel of gate, one of up, and so on */
     int64_t experts, width;
     float *keys, *values;    /* [R, K, S, C] */
     const float *cos, *sin; /* [positions, C]; sin carries the sign of the half it is added to */
@@ -66,15 +66,18 @@ int64_t panel_width(void) { return PANEL; }
 
 static inline int64_t panels(int64_t outputs) { return (outputs + PANEL - 1) / PANEL; }
 
-/* One panel times a few rows, which is a constant wherever this is expanded: sums then stay in registers. */
+/* y[r] += panel · x[r] from input `first` on, for few rows, whose number is a constant wherever this is expanded: sums
+ * then stay in registers. `ahead` asks for as much of the matrix as this reads, BLOCK inputs further on. */
 static inline __attribute__((always_inline)) void tile(
-    const int rows, const float *panel, int64_t depth, const float *const *x, float (*y)[PANEL])
+    const int rows, const float *panel, int64_t first, int64_t depth, const float *const *x, float (*y)[PANEL],
+    const int ahead)
 {
     vec sum[MOST][WIDE];
     for (int r = 0; r < rows; r++)
         for (int b = 0; b < WIDE; b++)
-            sum[r][b] = (vec){0};
-    for (int64_t d = 0; d < depth; d++, panel += PANEL) {
+            sum[r][b] = *(const loose *)(y[r] + b * LANES);
+    panel += first * PANEL;
+    for (int64_t d = first; d < first + depth; d++, panel += PANEL) {
         vec weight[WIDE];
 #pragma GCC unroll 4
         for (int b = 0; b < WIDE; b++)
@@ -83,6 +86,8 @@ static inline __attribute__((always_inline)) void tile(
         for (int b = 0; b < WIDE; b++)
             __asm__("" : "+v"(weight[b])); /* lest it be read anew for every row */
 #endif
+        for (int b = 0; ahead && b < PANEL; b += LINE)
+            __builtin_prefetch(panel + BLOCK * PANEL + b, 0, 2);
 #pragma GCC unroll 6
         for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
@@ -94,20 +99,42 @@ static inline __attribute__((always_inline)) void tile(
             *(loose *)(y[r] + b * LANES) = sum[r][b];
 }
 
-/* y[r] = panel · x[r] for at most MOST rows. */
-static void multiply(int64_t rows, const float *panel, int64_t depth, const float *const *x, float (*y)[PANEL])
+static inline __attribute__((always_inline)) void tiles(
+    int64_t rows, const float *panel, int64_t first, int64_t depth, const float *const *x, float (*y)[PANEL],
+    const int ahead)
 {
     switch (rows) {
-    case 1: tile(1, panel, depth, x, y); break;
-    case 2: tile(2, panel, depth, x, y); break;
+    case 1: tile(1, panel, first, depth, x, y, ahead); break;
+    case 2: tile(2, panel, first, depth, x, y, ahead); break;
 #if !defined(__AVX__) || defined(__AVX512F__)
-    case 3: tile(3, panel, depth, x, y); break;
-    case 4: tile(4, panel, depth, x, y); break;
+    case 3: tile(3, panel, first, depth, x, y, ahead); break;
+    case 4: tile(4, panel, first, depth, x, y, ahead); break;
 #endif
 #if defined(__AVX512F__)
-    case 5: tile(5, panel, depth, x, y); break;
-    case 6: tile(6, panel, depth, x, y); break;
+    case 5: tile(5, panel, first, depth, x, y, ahead); break;
+    case 6: tile(6, panel, first, depth, x, y, ahead); break;
 #endif
+    }
+}
+
+/* y[r] = panel · x[r] for at most GROUP rows.
+ *
+ * More than MOST take turns at a block of inputs, which the first of them reads from memory and the rest from the
+ * nearest cache; meanwhile the next block is asked for, so that memory is not idle. */
+static void multiply(int64_t rows, const float *panel, int64_t depth, const float *const *x, float (*y)[PANEL])
+{
+    memset(y, 0, sizeof(*y) * (size_t)rows);
+    if (rows <= MOST) {
+        tiles(rows, panel, 0, depth, x, y, 0);
+        return;
+    }
+    int64_t turns = (rows + MOST - 1) / MOST, each = (rows + turns - 1) / turns;
+    for (int64_t first = 0; first < depth; first += BLOCK) {
+        int64_t block = least(BLOCK, depth - first);
+        tiles(each, panel, first, block, x, y, 0);
+        tiles(least(each, rows - each), panel, first, block, x + each, y + each, 1);
+        for (int64_t r = 2 * each; r < rows; r += each)
+            tiles(least(each, rows - r), panel, first, block, x + r, y + r, 0);
     }
 }
 
@@ -120,10 +147,10 @@ static void dense(int64_t n, const float *matrix, const float *bias, int64_t dep
 #pragma omp for schedule(dynamic, 1)
     for (int64_t p = 0; p < panels(outputs); p++) {
         int64_t first = p * PANEL, count = least(PANEL, outputs - first);
-        for (int64_t begin = 0; begin < n; begin += MOST) {
-            int64_t rows = least(MOST, n - begin);
-            const float *from[MOST];
-            float result[MOST][PANEL];
+        for (int64_t begin = 0; begin < n; begin += GROUP) {
+            int64_t rows = least(GROUP, n - begin);
+            const float *from[GROUP];
+            float result[GROUP][PANEL];
             for (int64_t r = 0; r < rows; r++)
                 from[r] = x + (begin + r) * depth;
             multiply(rows, matrix + first * depth, depth, from, result);
@@ -203,15 +230,15 @@ static void feed(const Shape *m, const Layer *l, int64_t n, const Scratch *s)
 #pragma omp for schedule(dynamic, 1)
     for (int64_t unit = 0; unit < l->experts * half; unit++) {
         int64_t expert = unit / half, p = unit % half, end = s->begins[expert + 1];
-        for (int64_t begin = s->begins[expert]; begin < end; begin += MOST) {
-            int64_t rows = least(MOST, end - begin), count = least(PANEL, width - p * PANEL);
-            const float *from[MOST];
-            float gate[MOST][PANEL], up[MOST][PANEL];
+        for (int64_t begin = s->begins[expert]; begin < end; begin += GROUP) {
+            int64_t rows = least(GROUP, end - begin), count = least(PANEL, width - p * PANEL);
+            const float *from[GROUP];
+            float gate[GROUP][PANEL], up[GROUP][PANEL];
             for (int64_t r = 0; r < rows; r++)
                 from[r] = s->h + s->order[begin + r] / each * hidden;
-            const float *panel = l->gate_up + expert * gate_up + p * PANEL * hidden;
+            const float *panel = l->gate_up + expert * gate_up + 2 * p * PANEL * hidden;
             multiply(rows, panel, hidden, from, gate);
-            multiply(rows, panel + half * PANEL * hidden, hidden, from, up);
+            multiply(rows, panel + PANEL * hidden, hidden, from, up);
             for (int64_t r = 0; r < rows; r++) {
                 float weight = s->weights[s->order[begin + r]], *act = s->act + (begin + r) * width + p * PANEL;
 #pragma omp simd
@@ -225,10 +252,10 @@ static void feed(const Shape *m, const Layer *l, int64_t n, const Scratch *s)
         int64_t first = p * PANEL, count = least(PANEL, hidden - first);
         for (int64_t expert = 0; expert < l->experts; expert++) {
             int64_t end = s->begins[expert + 1];
-            for (int64_t begin = s->begins[expert]; begin < end; begin += MOST) {
-                int64_t rows = least(MOST, end - begin);
-                const float *from[MOST];
-                float result[MOST][PANEL];
+            for (int64_t begin = s->begins[expert]; begin < end; begin += GROUP) {
+                int64_t rows = least(GROUP, end - begin);
+                const float *from[GROUP];
+                float result[GROUP][PANEL];
                 for (int64_t r = 0; r < rows; r++)
                     from[r] = s->act + (begin + r) * width;
                 multiply(rows, l->down + expert * down + first * width, width, from, result);

@@ -12,7 +12,8 @@ enum { LANES = 8, MOST = 2 };
 #else
 enum { LANES = 4, MOST = 4 };
 #endif
-enum { WIDE = 4, PANEL = LANES * WIDE };
+enum { WIDE = 4, PANEL = LANES * WIDE, LINE = 16 }; /* LINE: floats of a cache line */
+enum { GROUP = 24, BLOCK = 64 }; /* rows that share a pass over a panel, and inputs of it that stay in the nearest cache */
 
 typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef float loose __attribute__((vector_size(4 * LANES), aligned(4), may_alias)); /* anywhere in memory */

@@ -96,7 +96,8 @@ def test_lm_evals_record_covers_what_is_claimed() -> None:
 
 def chosen() -> list[Record]:
     cheap = {"gsm8k", "mmlu", "mmlu_pro", "mmlu_redux", "arc", "bbh", "truthfulqa", "hellaswag", "winogrande", "ifeval"}
-    elsewhere = {"bfcl_multi_turn"}  # test_parity_bfcl.py: they need a wheel that may not be at hand
+    # test_parity_bfcl.py, as they need a wheel that may not be at hand; test_parity_multipl_e.py, as they need images.
+    elsewhere = {"bfcl_multi_turn", "multipl_e"}
     names = [record.suite.split(":")[0] for record in RECORDS]
     return [
         record

@@ -11,7 +11,7 @@ from mellum_eval.errors import PrerequisiteMissing, UserError
 from mellum_eval.spec import BackendOptions
 
 SCHEMES = {
-    "nano": "nano, nano:base, nano:thinking or nano:instruct-sft (the bundled model)",
+    "nano": "nano, nano:base, nano:thinking, nano:instruct-sft or nano:thinking-sft (the bundled model)",
     "native": "native:PATH (this repository's own model)",
     "hf": "hf:ID_OR_PATH (transformers)",
     "vllm": "vllm:ID_OR_PATH (a vLLM server of our own)",

@@ -20,8 +20,8 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command(
-    epilog="MODEL is one of: nano, nano:base, nano:thinking, nano:instruct-sft (the bundled model); "
-    "native:PATH (our own model); hf:ID_OR_PATH (transformers); "
+    epilog="MODEL is one of: nano, nano:base, nano:thinking, nano:instruct-sft, nano:thinking-sft (the bundled "
+    "model); native:PATH (our own model); hf:ID_OR_PATH (transformers); "
     "vllm:ID_OR_PATH (a vLLM server of our own); openai:MODEL@URL (any OpenAI-compatible endpoint); "
     "replay:RUN_DIR (generations of an earlier run); mock:gold, mock:empty or mock:mixed (no model)."
 )

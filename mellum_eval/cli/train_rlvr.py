@@ -31,8 +31,8 @@ def rlvr(
         typer.Option(
             "--recipe",
             metavar="NAME|FILE",
-            help="nano_instruct, nano_instruct_mixed, nano_thinking, mellum2_12b_instruct, mellum2_12b_thinking, "
-            "or a YAML file.",
+            help="nano_instruct, nano_instruct_mixed, nano_thinking, nano_thinking_mixed, mellum2_12b_instruct, "
+            "mellum2_12b_thinking, or a YAML file.",
         ),
     ],
     out: Out = None,

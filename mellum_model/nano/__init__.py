@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-VARIANTS = ("instruct", "base", "thinking", "instruct-sft")
-"""The first is meant where none is named. Instruct has had reinforcement learning; `instruct-sft` is from before it."""
+VARIANTS = ("instruct", "base", "thinking", "instruct-sft", "thinking-sft")
+"""The first is meant where none is named. The last two are Instruct and Thinking before reinforcement learning."""
 NAMES = ", ".join(("nano", *(f"nano:{variant}" for variant in VARIANTS[1:-1]))) + f" and nano:{VARIANTS[-1]}"
 
 

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/nano_cards.py                     # measures what is bundled, rewrites the cards
     python tests/benchmarks/nano_cards.py training/nano       # first bundles what the recipe's stages made there
-    python tests/benchmarks/nano_cards.py --rlvr DIR          # first bundles the Instruct model that RLVR made there
+    python tests/benchmarks/nano_cards.py --rlvr-instruct DIR # first bundles the Instruct model that RLVR made there
 
 Every figure of a card comes from the runs that this makes, under `runs/cards/`; with `--problems 500` from the suites'
 variant `full`. Training logs go along as `training/STAGE.jsonl` and `STAGE.data_audit.json`.
@@ -22,8 +22,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 NANO = ROOT / "mellum_model" / "nano"
-STAGES = {"base": "long_context", "instruct-sft": "sft_instruct", "thinking": "sft_thinking"}
-RLVR = {"instruct": "rlvr_instruct"}
+STAGES = {"base": "long_context", "instruct-sft": "sft_instruct", "thinking-sft": "sft_thinking"}
+RLVR = {"instruct": "rlvr_instruct", "thinking": "rlvr_thinking"}
 """Forms that went on from their fine-tuned one; their recipes are `nano_FORM_mixed`."""
 STEP = ("kind", "step", "tokens", "loss", "mtp", "mtp_agreement", "balance", "lr", "grad_norm")
 RLVR_STEP = (
@@ -35,7 +35,8 @@ ABOUT = {
     "base": "the Base model: pre-training and the long-context stage; continues text, also with a gap to fill",
     "instruct": "the Instruct model: fine-tuned and then reinforced by the verifiers of all domains; answers at once",
     "instruct-sft": "the Instruct model before reinforcement learning: the Base model fine-tuned on conversations",
-    "thinking": "the Thinking model: the Base model fine-tuned on conversations with reasoning; thinks first",
+    "thinking": "the Thinking model: fine-tuned and then reinforced by the verifiers of all domains; thinks first",
+    "thinking-sft": "the Thinking model before reinforcement learning: the Base model fine-tuned on reasoning",
 }
 
 
@@ -150,13 +151,15 @@ def main() -> None:
     """Bundle where asked, measure, write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("training", type=Path, nargs="?")
-    parser.add_argument("--rlvr", type=Path, metavar="DIR")
+    for form in RLVR:
+        parser.add_argument(f"--rlvr-{form}", type=Path, metavar="DIR")
     parser.add_argument("--problems", type=int, default=40)
     options = parser.parse_args()
     if options.training is not None:
         bundle(options.training)
-    if options.rlvr is not None:
-        bundle_rlvr(options.rlvr, "instruct")
+    for form in RLVR:
+        if (run := getattr(options, f"rlvr_{form}")) is not None:
+            bundle_rlvr(run, form)
     for variant in (*STAGES, *RLVR):
         scores = measure(variant, options.problems)
         (NANO / variant / "README.md").write_text(card(variant, scores, options.problems), "utf-8")

@@ -33,7 +33,7 @@ CASES: list[tuple[str, tuple[str, ...], int, str, Callable[[Path], None] | None]
     ("no name", ("run", "mock:", *GOOD), 2, "names nothing after mock:", None),
     ("unknown mock", ("run", "mock:silver", *GOOD), 2, "silver", None),
     ("scheme of later", ("run", "vllm:x", *GOOD), 3, "vllm", None),
-    ("unknown nano", ("run", "nano:huge", *GOOD), 2, "nano, nano:base, nano:thinking and nano:instruct-sft", None),
+    ("unknown nano", ("run", "nano:huge", *GOOD), 2, "nano:instruct-sft and nano:thinking-sft", None),
     ("two models", ("run", "mock:gold", "mock:empty", *GOOD), 2, "one MODEL", None),
     ("number as model", ("run", "0.7", *GOOD), 2, "unknown model scheme in '0.7'", None),
     ("unknown suite", ("run", "mock:gold", "-s", "quick_tool"), 2, "did you mean quick_tools", None),

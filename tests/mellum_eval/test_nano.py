@@ -80,6 +80,6 @@ def test_without_torch_the_extra_and_the_way_around_are_named(monkeypatch: pytes
 
 
 def test_an_unknown_variant_is_named() -> None:
-    named = "nano:huge: the bundled models are nano, nano:base, nano:thinking and nano:instruct-sft"
+    named = "nano:huge: the bundled models are nano, nano:base, nano:thinking, nano:instruct-sft and nano:thinking-sft"
     with pytest.raises(UserError, match=named):
         check_scheme("nano:huge")

@@ -143,4 +143,7 @@ def test_nano_names_the_bundled_model_here_as_in_run(capsys: pytest.CaptureFixtu
     assert run("generate", "nano", "--chat", "-p", "What is 2 + 3?", "--max-new-tokens", "24") == 0
     assert capsys.readouterr().out.strip()
     assert run("info", "nano:huge") == 2
-    assert "the bundled models are nano, nano:base, nano:thinking and nano:instruct-sft" in capsys.readouterr().err
+    assert (
+        "the bundled models are nano, nano:base, nano:thinking, nano:instruct-sft and nano:thinking-sft"
+        in capsys.readouterr().err
+    )

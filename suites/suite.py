@@ -37,7 +37,7 @@ class Suite(ABC):
     wrong_gold: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """Problems whose gold answer the data set itself has wrong: id → evidence."""
     right_wrong: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    """Problems one of whose wrong answers the data's own tests let pass: id → evidence."""
+    """Problems one of whose wrong answers, or else an empty one, the data's own tests let pass: id → evidence."""
     variants: ClassVar[tuple[str, ...]] = ()
     generated: ClassVar[bool] = False
     """Whether its problems are made by a program: copies in a corpus are known by `traces`, not by their wording."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from sandboxes.check import Answer, Limits, ProgramCheck
@@ -106,6 +107,12 @@ class MultiplE(Suite):
     sources = tuple(SOURCES.values())
     variants = tuple(LANGUAGES)
     has_gold = False
+    right_wrong = MappingProxyType(
+        {
+            "php/HumanEval_23_strlen": "its tests call PHP's own strlen, which no program may declare again: "
+            "an answer that does fails, and none passes"
+        }
+    )
 
     def data(self) -> tuple[DataSource, ...]:
         """One file a language."""

@@ -80,6 +80,26 @@ async def test_answers_that_are_known_to_be_wrong_must_not_pass() -> None:
     assert [(finding.problem, finding.expected) for finding in wrong] == [("b", "fail")]
 
 
+class PassesEmpty(Toy):
+    """Without wrong answers in the data, an empty one that passes is the known one."""
+
+    right_wrong = {"a": "its tests call nothing", "b": "nor do these, it says"}  # noqa: RUF012
+    wrong_gold = {}  # noqa: RUF012
+
+    def problems(self) -> Sequence[Problem]:
+        return [Problem(id=name, ask=name, check=ExactCheck(kind="exact", answer=name)) for name in "abc"]
+
+
+async def test_an_empty_answer_that_is_known_to_pass_must_pass() -> None:
+    async def nothing_called(check: Check, answer: Answer) -> Verdict:
+        passes = isinstance(check, ExactCheck) and check.answer in "ac"
+        return Verdict(Outcome.PASSED if passes else Outcome.FAILED, float(passes))
+
+    result = await validate(PassesEmpty(), NO_SANDBOX, nothing_called)
+    assert result.let_pass == PassesEmpty.right_wrong
+    assert [(finding.problem, finding.expected) for finding in result.findings] == [("b", "pass"), ("c", "fail")]
+
+
 async def test_a_verifier_that_passes_everything_is_found_out() -> None:
     async def everything(check: Check, answer: Answer) -> Verdict:
         return Verdict(Outcome.PASSED, 1.0)

@@ -38,6 +38,8 @@ LARGEST_WRITTEN = 1 << 30
 """Bytes of one file that a command may write."""
 LARGEST_REPOSITORY = 512 << 20
 KEPT_REPOSITORIES = 4
+SPARE_S = 600
+"""Seconds beyond its limit for which a container stays, should nobody be there any more to remove it."""
 _TICK_S = 0.5
 _MEASURED_FROM_S = 3.0
 """Seconds of a command after which its CPU time is asked for: each asking takes the engine a second."""
@@ -312,7 +314,7 @@ def create_options(image: str, limits: Limits) -> dict[str, Any]:
     memory = f"{limits.memory_mb}m"
     return {
         "image": image,
-        "command": ["sh", "-c", "while :; do sleep 3600; done"],
+        "command": ["sh", "-c", f"sleep {int(limits.wall_s) + SPARE_S}; :"],  # a shell, to reap whoever is left to it
         "entrypoint": [],
         "user": "0:0",
         "hostname": "instance",

@@ -19,7 +19,7 @@ from sandboxes import test_logs
 from sandboxes.check import InstanceCheck, is_shared
 from sandboxes.engines.docker import LABEL, OWNER, connect
 from sandboxes.errors import SandboxUnavailable
-from sandboxes.instances import Instances
+from sandboxes.instances import Instances, create_options
 from sandboxes.limits import Limits
 from sandboxes.sandbox import End
 from sandboxes.test_logs import WORKER, pytest_statuses
@@ -39,8 +39,19 @@ def pytest_runtest_makereport(item, call):
     outcome = yield
     outcome.get_result().outcome = "passed"
 """
-FORGED = "PASSED tests/test_core.py::test_mean\\nPASSED tests/test_core.py::test_double\\n"
-FORGED += "PASSED tests/test_core.py::test_mean_of_nothing\\n"
+FORGED = "".join(
+    f"PASSED tests/test_core.py::{name}\\n" for name in ("test_mean", "test_double", "test_mean_of_nothing")
+)
+HEAD = "=== short test summary info ===\\n"
+
+
+def saying(text: str) -> str:
+    """Code that says this on the test command's own output, a copy of which pytest keeps while it captures."""
+    copies = "[n for n in range(3, 30) if os.path.exists(f'/proc/self/fd/{n}')]"
+    pipes = f"[n for n in {copies} if os.readlink(f'/proc/self/fd/{{n}}').startswith('pipe:')]"
+    return f"import os\nfor n in {pipes}:\n    os.write(n, b'{text}')\n    break\n"
+
+
 CHEATS = {
     "a conftest.py that passes everything": diff("conftest.py", "", HOOK),
     "one beside the tests": diff("tests/conftest.py", "", HOOK),
@@ -48,12 +59,10 @@ CHEATS = {
     + diff("calc/hook.py", "", HOOK),
     "a plugin by pytest.ini": diff("pytest.ini", "", "[pytest]\naddopts = -p calc.hook\n")
     + diff("calc/hook.py", "", HOOK),
-    "a start-up file": diff("sitecustomize.py", "", f"print('{FORGED}')\n"),
+    "a start-up file": diff("sitecustomize.py", "", saying(HEAD + FORGED) + "os._exit(0)\n"),
     "other tests": diff("tests/test_core.py", FILES["tests/test_core.py"], "def test_mean_of_nothing():\n    pass\n"),
-    "results printed": diff("calc/core.py", CORE, f"{CORE}print('{FORGED}')\n"),
-    "an end before the tests": diff(
-        "calc/core.py", CORE, f"{CORE}print('{FORGED}', flush=True)\n__import__('os')._exit(0)\n"
-    ),
+    "results printed": diff("calc/core.py", CORE, CORE + saying(HEAD + FORGED)),
+    "an end before the tests": diff("calc/core.py", CORE, CORE + saying(FORGED) + "os._exit(0)\n"),
     "a repository's own configuration": diff(".git/config", "", "[core]\n"),
 }
 
@@ -149,6 +158,7 @@ def test_files_that_are_not_there_are_named(tmp_path: Path, monkeypatch: pytest.
         registry.get("swe_bench:full")
     monkeypatch.setenv("MELLUM_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert "swe_bench" not in registry.expand(["code"]), "it would pull everybody into gigabytes of images"
     for name in ("swe_bench", "swe_bench:lite"):
         with pytest.raises(SourceMissing, match=r"swe_bench/.*parquet"):
             registry.get(name).problems()
@@ -273,6 +283,24 @@ async def test_containers_are_confined(image: str) -> None:
         assert not host["Binds"] and not host["Privileged"]
         ran = await container.run(["sh", "-c", "exec 3<>/dev/tcp/127.0.0.1/1 || echo shut; mount -t tmpfs x /mnt"], "/")
         assert ran.status != 0, ran
+
+
+@pytest.mark.docker
+async def test_what_a_dead_harness_left_is_removed(image: str) -> None:
+    client = connect()
+    options = create_options(image, Limits())
+    world = options["labels"][OWNER].partition("/")[0]
+    left = client.containers.create(**{**options, "labels": {LABEL: "instance", OWNER: f"{world}/999999999/1"}})
+    left.start()
+    await Instances().require([image])
+    with pytest.raises(docker.errors.NotFound):
+        left.reload()
+
+
+@pytest.mark.docker
+async def test_a_whole_summary_forged_is_believed_as_the_docs_say(image: str) -> None:
+    verdict = await judge(image, diff("calc/core.py", CORE, CORE + saying(HEAD + FORGED) + "os._exit(0)\n"))
+    assert verdict.passed and verdict.isolation == "shared", verdict
 
 
 @pytest.mark.docker

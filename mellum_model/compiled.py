@@ -76,7 +76,7 @@ class _Weights:
         attention, mlp = module.self_attn, module.mlp
         gate_up: Tensor = mlp.experts.gate_up_proj if isinstance(mlp, SparseMlp) else mlp.gate_up_proj.weight[None]
         down: Tensor = mlp.experts.down_proj if isinstance(mlp, SparseMlp) else mlp.down_proj.weight[None]
-        # [E, 2F, D] and [E, D, F]; panels of gate and up in turn
+        # [E, 2F, D] and [E, D, F]: an expert's panels of gate and up in turn, and all experts' first panel of down, …
         halves = gate_up.view(gate_up.shape[0], 2, -1, gate_up.shape[2])
         weights: dict[str, Tensor | None] = {
             "input_norm": module.input_layernorm.weight,
@@ -89,7 +89,7 @@ class _Weights:
             "post_norm": module.post_attention_layernorm.weight,
             "router": mlp.gate.weight if isinstance(mlp, SparseMlp) else None,
             "gate_up": _panels(halves, self._panel).transpose(1, 2),
-            "down": _panels(down, self._panel),
+            "down": _panels(down, self._panel).transpose(0, 1),
         }
         pointers = {name: self._keep(weight) for name, weight in weights.items()}
         return Layer(experts=down.shape[0], width=down.shape[2], **pointers)

@@ -216,7 +216,7 @@ static void attend(const Shape *m, const Layer *l, int64_t rows, int64_t length,
                    const float *qkv, float *out)
 {
     const int64_t size = m->head_dim, wide = (m->heads + 2 * m->kv_heads) * size;
-#pragma omp for schedule(dynamic, 1)
+#pragma omp for schedule(static, 1)
     for (int64_t unit = 0; unit < rows * m->kv_heads; unit++) {
         int64_t row = unit / m->kv_heads, head = unit % m->kv_heads;
         int64_t store = (m->first * m->kv_heads + unit) * l->slots * size;

@@ -2,7 +2,8 @@
  *
  * What a step costs is reading its weights. So each matrix lies in panels of PANEL outputs, a panel is read once for all
  * rows that meet it, and every sum runs over its inputs in order: a row's result does not depend on which other rows are
- * computed with it. Work is divided by output, so no two threads write the same number.
+ * computed with it. Work is divided by output, so no two threads write the same number, and always in the same way, so
+ * that a thread finds in its core's cache what is still there of the step before.
  *
  * Shapes: N = rows · length tokens, D hidden, H heads, K key-value heads, C head dimension, S slots of the cache,
  * E experts, X experts a token, F expert width. A matrix [O, I] is stored [O / PANEL, I, PANEL], padded with zeros.
@@ -19,7 +20,7 @@ typedef struct {
 typedef struct {
     const float *input_norm, *qkv, *qkv_bias, *q_norm, *k_norm, *out, *out_bias, *post_norm;
     const float *router;         /* [E, D], not in panels; none in a dense layer, which is its only expert */
-    const float *gate_up, *down; /* of each expert: a panel of gate, one of up, and so on */
+    const float *gate_up, *down; /* of each expert a panel of gate, one of up, and so on; of each panel all experts */
     int64_t experts, width;
     float *keys, *values;    /* [R, K, S, C] */
     const float *cos, *sin; /* [positions, C]; sin carries the sign of the half it is added to */
@@ -144,7 +145,7 @@ static void multiply(int64_t rows, const float *panel, int64_t depth, const floa
 static void dense(int64_t n, const float *matrix, const float *bias, int64_t depth, int64_t outputs, const float *x,
                   const float *onto, float *y)
 {
-#pragma omp for schedule(dynamic, 1)
+#pragma omp for schedule(static)
     for (int64_t p = 0; p < panels(outputs); p++) {
         int64_t first = p * PANEL, count = least(PANEL, outputs - first);
         for (int64_t begin = 0; begin < n; begin += GROUP) {
@@ -214,7 +215,7 @@ static void sort(int64_t choices, int64_t experts, const int64_t *chosen, int64_
 static void feed(const Shape *m, const Layer *l, int64_t n, const Scratch *s)
 {
     const int64_t each = l->router ? m->top_k : 1, width = l->width, hidden = m->hidden;
-    const int64_t half = panels(width), gate_up = 2 * half * PANEL * hidden, down = panels(hidden) * PANEL * width;
+    const int64_t half = panels(width), gate_up = 2 * half * PANEL * hidden;
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < n; i++) {
         rms_norm(s->x + i * hidden, l->post_norm, m->eps, hidden, s->h + i * hidden);
@@ -227,7 +228,7 @@ static void feed(const Shape *m, const Layer *l, int64_t n, const Scratch *s)
     }
 #pragma omp single
     sort(n * each, l->experts, s->chosen, s->order, s->begins);
-#pragma omp for schedule(dynamic, 1)
+#pragma omp for schedule(static, 1)
     for (int64_t unit = 0; unit < l->experts * half; unit++) {
         int64_t expert = unit / half, p = unit % half, end = s->begins[expert + 1];
         for (int64_t begin = s->begins[expert]; begin < end; begin += GROUP) {
@@ -247,7 +248,7 @@ static void feed(const Shape *m, const Layer *l, int64_t n, const Scratch *s)
             }
         }
     }
-#pragma omp for schedule(dynamic, 1)
+#pragma omp for schedule(static)
     for (int64_t p = 0; p < panels(hidden); p++) {
         int64_t first = p * PANEL, count = least(PANEL, hidden - first);
         for (int64_t expert = 0; expert < l->experts; expert++) {
@@ -258,7 +259,7 @@ static void feed(const Shape *m, const Layer *l, int64_t n, const Scratch *s)
                 float result[GROUP][PANEL];
                 for (int64_t r = 0; r < rows; r++)
                     from[r] = s->act + (begin + r) * width;
-                multiply(rows, l->down + expert * down + first * width, width, from, result);
+                multiply(rows, l->down + (p * l->experts + expert) * width * PANEL, width, from, result);
                 for (int64_t r = 0; r < rows; r++) {
                     float *x = s->x + s->order[begin + r] / each * hidden + first;
                     for (int64_t o = 0; o < count; o++)

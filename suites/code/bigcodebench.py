@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Collection, Iterable, Sequence
-from types import MappingProxyType
 from typing import Any
 
 from sandboxes.check import Limits, UnittestCheck
@@ -18,6 +17,7 @@ from sandboxes.images.libraries import image_of
 from sandboxes.sandbox import Sandbox
 from sandboxes.splitting import candidate_names
 from sandboxes.test_cases import parsed
+from suites.code.bigcodebench_known import BESIDE, WRONG_GOLD
 from suites.code.libraries import require_libraries
 from suites.code.program import program_of
 from suites.problem import Message, Problem, Prompt
@@ -53,8 +53,6 @@ LIMITS = Limits(cpu_s=60, wall_s=360, memory_mb=4096)
 """The reference gives a task at least 240 s of wall time and 30 GiB; tensorflow alone takes seconds and a gigabyte."""
 PACKAGED = {"turtle": "_tkinter"}
 """Modules of the standard library that distributions put into packages of their own, and what is missing without."""
-LIBRARY_VALUES = {"BigCodeBench/166": "pandas timestamps", "BigCodeBench/323": "numpy arrays"}
-"""Tasks whose tests only call, but get values that only their libraries have."""
 _ASK = "Please provide a self-contained Python script that solves the following problem in a markdown code block:"
 
 
@@ -69,16 +67,7 @@ class BigCodeBench(Suite):
     variants = ("complete", "instruct", "hard", "hard_instruct")
     metric = "pass@1"
     sampling = Sampling(max_tokens=1280)  # as the reference
-    wrong_gold = MappingProxyType(
-        {
-            "BigCodeBench/176": "asks the DNS whose address 8.8.8.8 is: the sandbox has no network",
-            "BigCodeBench/314": "connects to a server by its name: the sandbox has no network",
-            "BigCodeBench/459": "executes a script in /tmp, where the sandbox lets nothing be executed",
-            "BigCodeBench/562": "calls pip, which the image has not",
-            "BigCodeBench/743": "its tests patch `open` for themselves, but their builtins are out of reach here",
-            "BigCodeBench/1005": "downloads a file: the sandbox has no network",
-        }
-    )
+    wrong_gold = WRONG_GOLD
 
     @property
     def _in_words(self) -> bool:
@@ -122,7 +111,7 @@ class BigCodeBench(Suite):
             check=UnittestCheck(
                 kind="unittest",
                 test=with_imports(f"{row['code_prompt'].rstrip()}\n    pass\n", row["test"]),
-                beside=row["task_id"] in LIBRARY_VALUES,
+                beside=row["task_id"] in BESIDE,
                 limits=LIMITS,
             ),
             gold=f"```python\n{solution.strip()}\n```",

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from mellum_eval.records import Metric
 from reports.baselines import Baseline, Benchmark, PublishedModel, Table
 from reports.ranking import tiers
 from reports.run import Notice, Run, SuiteResult
@@ -61,6 +62,11 @@ class Row:
     contests: int
     """Suites that another run has too."""
     outcomes: dict[str, int]
+
+    def measure(self, suite: str, name: str) -> Metric | None:
+        """One of `Board.measures`, where this run has it."""
+        cell = self.cells.get(suite)
+        return None if cell is None else cell.result.scores.measures.get(name)
 
     @property
     def samples(self) -> int:
@@ -119,6 +125,18 @@ class Board:
     def overall(self) -> list[str]:
         """Names of the scores over several suites that a run has."""
         return list(dict.fromkeys(name for row in self.rows for name in row.run.overall))
+
+    @property
+    def measures(self) -> list[tuple[str, str]]:
+        """Suite and name of what runs measured that is no share, such as a perplexity."""
+        return list(
+            dict.fromkeys(
+                (suite, name)
+                for row in self.rows
+                for suite, cell in row.cells.items()
+                for name in cell.result.scores.measures
+            )
+        )
 
     @property
     def published_tables(self) -> list[tuple[str, list[PublishedRow]]]:

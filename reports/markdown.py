@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from mellum_eval.records import OverallScore
+from mellum_eval.records import Metric, OverallScore
 from reports.baselines import Baseline, PublishedModel, Table
 from reports.board import Board, Cell, Row, in_order
 from reports.text import markdown
@@ -32,12 +32,27 @@ def render_markdown(board: Board) -> str:
                 cells = [_cell(row.cells.get(column.suite)) for column in columns]
                 lines.append([markdown(row.run.label), _size(*row.run.parameters), *cells])
             out += _table(["Model", "Parameters, 10⁹ (total / active)", *heads], lines)
+        if board.measures:
+            out += ["### No shares", "", *_measures(board)]
         if board.overall:
             out += ["### Over several suites", "", *_overall(board)]
         out += ["### Answers", "", *_answers(board.rows)]
     for baseline in board.baselines:
         out += _published(baseline)
     return "\n".join(out).rstrip() + "\n"
+
+
+def _measures(board: Board) -> list[str]:
+    lines = []
+    for row in board.rows:
+        found = [row.measure(suite, name) for suite, name in board.measures]
+        if any(found):
+            lines.append([markdown(row.run.label), *map(_plain, found)])
+    return _table(["Model", *(f"{markdown(suite)}, {markdown(name)}" for suite, name in board.measures)], lines)
+
+
+def _plain(metric: Metric | None) -> str:
+    return "not run" if metric is None else f"{metric.value:.4g} [{metric.ci95[0]:.4g}, {metric.ci95[1]:.4g}]"
 
 
 def _overall(board: Board) -> list[str]:

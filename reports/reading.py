@@ -166,6 +166,9 @@ def _impossible(line: SuiteScores) -> str | None:
     for name, metric in line.metrics.items():
         if not _is_share(metric.value, metric.ci95, metric.stderr):
             return f"metrics.{name}: not a share with its interval"
+    for name, measure in line.measures.items():
+        if not (-math.inf < measure.ci95[0] <= measure.value <= measure.ci95[1] < math.inf and measure.stderr >= 0.0):
+            return f"measures.{name}: no number with its interval"
     for name, count in line.outcomes.items():
         if count < 0:
             return f"outcomes.{name}: {count} is not a count"

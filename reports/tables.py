@@ -32,7 +32,7 @@ CSV_COLUMNS = (
     "infra_error_rate",
     "source",
 )
-"""Values, ends and rates are fractions of 1 for measured and published rows alike."""
+"""Values, ends and rates are fractions of 1, measured or published, but in rows of category `measure`."""
 
 
 def render_csv(board: Board) -> str:
@@ -114,6 +114,21 @@ def _measured(board: Board) -> list[dict[str, Any]]:
                         "best_or_tied": cell.best if headline and cell.contested else None,
                         "unparsed_rate": scores.unparsed_rate,
                         "infra_error_rate": scores.infra_error_rate,
+                    }
+                )
+        for suite, name in board.measures:
+            measure = row.measure(suite, name)
+            if measure is not None:
+                lines.append(
+                    {
+                        **measured,
+                        "category": "measure",
+                        "suite": suite,
+                        "metric": name,
+                        "value": measure.value,
+                        "ci95_lo": measure.ci95[0],
+                        "ci95_hi": measure.ci95[1],
+                        "stderr": measure.stderr,
                     }
                 )
         for name, score in row.run.overall.items():

@@ -154,6 +154,24 @@ def test_scores_over_several_suites_are_shown_and_what_they_lack_is_named(with_o
     assert "42.1 {\\scriptsize [40.0--44.2]}" in text_of(paths, "tex")
 
 
+def test_what_is_no_share_has_a_table_of_its_own(make_run: MakeRun, tmp_path: Path) -> None:
+    path, other = make_run("org/reads", suites=["gsm8k"]), make_run("org/other", suites=["gsm8k"])
+    scores = json.loads((path / "scores.json").read_text())
+    scores["suites"]["gsm8k"]["measures"] = {"<b>perplexity": {"value": 12.25, "ci95": [11.5, 13.0], "stderr": 0.4}}
+    (path / "scores.json").write_text(json.dumps(scores))
+    paths = build_report([path, other], baselines=[], out=tmp_path / "out")
+    page = text_of(paths, "html").split('<h2 id="measures">')[1].split("</table>")[0]
+    assert '<span class="metric">&lt;b&gt;perplexity</span>' in page
+    assert '<span class="v">12.25</span><span class="ci">11.5 – 13</span>' in page and page.count("not run") == 1
+    assert "| org/reads | 12.25 [11.5, 13] |" in text_of(paths, "md")
+    lines = [line for line in csv.DictReader(io.StringIO(text_of(paths, "csv"))) if line["category"] == "measure"]
+    assert [(line["model"], line["value"]) for line in lines] == [("org/reads", "12.25")]
+    scores["suites"]["gsm8k"]["measures"]["<b>perplexity"]["ci95"] = [13.0, 11.5]
+    (path / "scores.json").write_text(json.dumps(scores))
+    page = text_of(build_report([path, other], baselines=[], out=tmp_path / "out"), "html")
+    assert "no number with its interval" in page and '<h2 id="measures">' not in page
+
+
 @pytest.mark.parametrize(
     "altered",
     [

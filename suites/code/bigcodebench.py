@@ -61,7 +61,7 @@ class BigCodeBench(Suite):
 
     name = "bigcodebench"
     category = "code"
-    version = "2"  # 2: programs have the imports of their tests
+    version = "3"  # 2: programs have the imports of their tests; 3: five tasks are judged beside theirs
     summary = "1,140 Python functions that use libraries, judged by their unittest test cases"
     sources = (FULL, HARD)
     variants = ("complete", "instruct", "hard", "hard_instruct")

@@ -45,7 +45,7 @@ class Job:
         self.group_cpu: float | None = None
         self.delay = 0.0
         self.delays: dict[str, float] = {}
-        self.unheard = 0.0
+        self._unheard = 0.0
         self._unheard_since: float | None = None
         now = time.monotonic()
         self.opened = now
@@ -111,12 +111,12 @@ class Job:
     def release(self) -> None:
         """Its words are taken again."""
         if self._unheard_since is not None:
-            self.unheard += time.monotonic() - self._unheard_since
+            self._unheard += time.monotonic() - self._unheard_since
             self._unheard_since = None
 
     def own_s(self, now: float) -> float:
         """Wall seconds that passed until then, less those in which it was kept waiting for a CPU or a reader."""
-        unheard = self.unheard + (now - self._unheard_since if self._unheard_since is not None else 0.0)
+        unheard = self._unheard + (now - self._unheard_since if self._unheard_since is not None else 0.0)
         return max(0.0, now - self.opened - self.delay - unheard)
 
     def measure(self, data: bytes) -> bool:

@@ -17,7 +17,8 @@ from sandboxes.check import Answer, InstanceCheck
 from sandboxes.instances import Instances
 from sandboxes.sandbox import Sandbox
 from suites.code.swe_bench_rows import check_of, own_file, rows, with_command
-from suites.code.swe_bench_workspace import TOOLS, InstanceWorkspace, described
+from suites.code.swe_bench_workspace import TOOLS, InstanceWorkspace
+from suites.code.workspace import described
 from suites.conversation import Conversation, ModelTurn
 from suites.problem import Message, Problem, Prompt
 from suites.sampling import Sampling

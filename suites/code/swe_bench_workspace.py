@@ -11,7 +11,7 @@ from sandboxes.check import Answer, InstanceCheck, Limits
 from sandboxes.errors import ContainerLost
 from sandboxes.instances import Instances
 from sandboxes.sandbox import End
-from suites.code.workspace import BadCall, Workspace, described, tool
+from suites.code.workspace import CHANGING, BadCall, Workspace, tool
 from suites.conversation import ModelTurn, Step
 
 RUN_LIMITS = Limits(cpu_s=120, memory_mb=4096)
@@ -21,17 +21,13 @@ TOOLS = (
     tool(
         "list_files", "List what is in a folder of the repository.", folder="Its path; empty for the repository's own."
     ),
-    tool("read_file", f"Show {LINES} lines of a file, with numbers.", path="Its path.", start="First line, from 1."),
-    tool("search", "Show the lines of all files that contain a text.", text="What to look for, as it stands there."),
-    tool("write_file", "Write a whole file, new or not.", path="Its path.", content="All of its text."),
     tool(
-        "edit_file",
-        "Replace a text that stands in a file exactly once.",
-        path="Its path.",
-        old="The text as it stands there.",
-        new="What takes its place.",
+        "read_file",
+        f"Show {LINES} lines of a file, with numbers.",
+        path="Path of the file.",
+        start="First line, from 1.",
     ),
-    tool("delete_file", "Delete a file.", path="Its path."),
+    *CHANGING,
     tool("run", "Run a shell command in the repository's folder; what it changes is not kept.", command="The command."),
 )
 
@@ -100,6 +96,3 @@ class InstanceWorkspace(Workspace):
             return f"error: the changes cannot be written: {error}"
         said = ran.text if ran.end is End.EXITED else f"{ran.text}\nended by its limits: {ran.end}"
         return said.strip() or f"nothing printed, exit status {ran.status}"
-
-
-__all__ = ["TOOLS", "InstanceWorkspace", "described"]

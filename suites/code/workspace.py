@@ -40,9 +40,7 @@ def tool(name: str, description: str, **parameters: str) -> dict[str, Any]:
     return {"type": "function", "function": {"name": name, "description": description, "parameters": schema}}
 
 
-TOOLS = (
-    tool("list_files", "List the repository's files."),
-    tool("read_file", "Show a file with line numbers.", path="Path of the file."),
+CHANGING = (
     tool("search", "Show the lines of all files that contain a text.", text="What to look for, as it stands there."),
     tool("write_file", "Write a whole file, new or not.", path="Path of the file.", content="All of its text."),
     tool(
@@ -53,6 +51,12 @@ TOOLS = (
         new="What takes its place.",
     ),
     tool("delete_file", "Delete a file.", path="Path of the file."),
+)
+"""The tools that every workspace offers alike."""
+TOOLS = (
+    tool("list_files", "List the repository's files."),
+    tool("read_file", "Show a file with line numbers.", path="Path of the file."),
+    *CHANGING,
     tool("run_tests", "Run the repository's own tests and show what they print."),
 )
 

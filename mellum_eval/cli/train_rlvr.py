@@ -85,8 +85,10 @@ def rlvr(
             )  # fmt: skip
         except ValueError as error:
             raise UserError(f"--{error}") from None
-        # Sandboxes start while the model is loaded; where they cannot, the first judgement says so.
-        background.submit(options, lambda judges: judges.ready())
+        if service is not None:
+            background.wait(options, lambda judges: judges.ready())
+        else:  # sandboxes start while the model is loaded; where they cannot, the first judgement says so
+            background.submit(options, lambda judges: judges.ready())
         directory = out if out is not None else Path("training") / found.name
         with until_signal() as stopped, _watcher(found.name) as watcher:
             done = run_rlvr(

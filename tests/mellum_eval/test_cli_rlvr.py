@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from serving import ROOT
 
 from mellum_eval.cli import _run
 from mellum_eval.cli.environments import openers
-from mellum_eval.rewards import close
+from mellum_eval.rewards import close, remote
 from mellum_eval.rewards.options import Options
 from mellum_model.post_training.rlvr.environment import GoOn, Judged
 
@@ -104,6 +105,20 @@ def test_what_is_wrong_is_one_line(
     assert _run(["train", "rlvr", *arguments, "--out", str(tmp_path / "out")]) == 2
     err = capsys.readouterr().err
     assert len(err.splitlines()) == 1 and says in err
+
+
+def test_a_service_that_is_not_there_is_said_before_anything_is_begun(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "START_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    arguments = ["train", "rlvr", "--recipe", "nano_instruct", "--service", url, "--out", str(tmp_path / "out")]
+    assert _run(arguments) == 3
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1 and f"no verifier service answers at {url}" in err
+    assert "start it with: mellum-eval serve" in err and not (tmp_path / "out").exists()
+    close()
 
 
 def test_a_dry_run_counts_the_report_s_sizes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,8 @@
 
 A service that is away costs time only: every request is tried again, with growing pauses, for as long as the service
 is not silent for longer than the patience given. It is told only of checks and answers, and believed only where its
-reply is a verdict.
+reply is a verdict. Jobs that wait at the same time share a request; one whose request broke goes alone from then on,
+so that none pays for its neighbours.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ import os
 import random
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,6 +25,7 @@ import httpx
 
 from mellum_eval import __version__
 from mellum_eval.cluster.wire import CheckTexts
+from mellum_eval.rewards.batching import Batcher
 from sandboxes.check import CODE_KINDS, Answer, Check
 from sandboxes.errors import SandboxUnavailable
 from sandboxes.verdict import Verdict, infra_error
@@ -32,12 +37,16 @@ TOKEN = "MELLUM_TOKEN"
 START_S = 30.0
 """How long a service that was never heard of may be silent: more likely the address is wrong."""
 CONNECTIONS = 64
+JOBS = 4
+"""In one request at most: with all connections, half of what a service takes on by default; others may want in."""
+IDLE_S = 25.0
+"""How long a connection is kept: from one training step to the next, and not until the service ends it, after 30 s."""
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 10.0
 BROKEN_TRIES = 8
 """Replies to one answer that may break off: then it is not the machines, and others must not wait for it for ever."""
 REPLY_S = 900.0
-"""Longest silence on a connection, time in the service's queue included; a machine that is gone shows sooner."""
+"""Longest silence on all connections, while a request is out; a machine that is gone shows sooner."""
 _KEEPALIVE = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 20),
@@ -57,6 +66,10 @@ class _Away(Exception):
         self.broken, self.busy_s = broken, busy_s
 
 
+class _NotTaken(Exception):
+    """The service does not take such a request, now or later."""
+
+
 class RemoteVerifiers:
     """Judges by a service; see `sandboxes.verify.Judges`."""
 
@@ -70,15 +83,15 @@ class RemoteVerifiers:
         """
         self._url, self._patience_s = service_url(url), patience_s
         token = os.environ.get(TOKEN)
-        limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
-        self._client = httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {token}"} if token else {},
-            timeout=httpx.Timeout(REPLY_S, connect=10.0, pool=None),
-            transport=transport or httpx.AsyncHTTPTransport(limits=limits, socket_options=_KEEPALIVE),
-        )
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._transport, self._trusted = transport, httpx.create_ssl_context()
+        self._clients: list[httpx.AsyncClient] = []
+        self._idle: list[httpx.AsyncClient] = []
+        self._batcher = Batcher(self._posted, requests=CONNECTIONS, items=JOBS)
         self._texts = CheckTexts()
         self._greeting: asyncio.Task[None] | None = None
         self._silent_since: float | None = None
+        self._last_reply = time.monotonic()
 
     async def ready(self) -> RemoteVerifiers:
         """Wait until the service is heard of.
@@ -105,13 +118,18 @@ class RemoteVerifiers:
         except ValueError as error:
             return infra_error(f"the check is malformed: {error}")
         field = "code" if check.kind in CODE_KINDS else "completion"
-        body = f'{text[:-1]},"id":"1","{field}":{json.dumps(answer)}}}'.encode()
-        broken, pause = 0, FIRST_PAUSE_S
+        job = f'{text[:-1]},"{field}":{json.dumps(answer)}'
+        broken, pause, alone = 0, FIRST_PAUSE_S, False
         while True:
             try:
-                verdict = await self._posted(body)
+                verdict = await self._batcher(job, alone=alone)
+            except _NotTaken as refusal:
+                if alone:
+                    return infra_error(f"the verifier service took no such job ({refusal})")
+                alone = True
             except _Away as away:
                 broken += away.broken
+                alone = alone or away.broken
                 if broken >= BROKEN_TRIES:
                     return infra_error(f"the service broke off {broken} times under this answer ({away})")
                 self._heard(away)
@@ -129,7 +147,8 @@ class RemoteVerifiers:
         """End the connections."""
         if self._greeting is not None:
             self._greeting.cancel()
-        await self._client.aclose()
+        await self._batcher.close()
+        await asyncio.gather(*(client.aclose() for client in self._clients))
 
     def _heard(self, away: _Away) -> None:
         """Give up where it has been silent for too long."""
@@ -146,22 +165,17 @@ class RemoteVerifiers:
                 f"the verifier service at {self._url} has not answered for {silent:.0f} s ({away})", "start it again"
             )
 
-    async def _posted(self, body: bytes) -> Verdict:
-        """One try."""
-        try:
-            response = await self._client.post(
-                f"{self._url}/verify", content=body, headers={"Content-Type": "application/json"}
-            )
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise _Away(f"no connection: {error}") from None
-        except httpx.TransportError as error:
-            raise _Away(f"the connection broke: {type(error).__name__}", broken=True) from None
+    async def _posted(self, jobs: list[str]) -> list[Verdict | Exception]:
+        """One try. The jobs are objects that lack their id and their closing brace."""
+        named = [f'{job},"id":"{number}"}}' for number, job in enumerate(jobs)]
+        many = len(jobs) > 1
+        response = await self._replied(f"[{','.join(named)}]" if many else named[0])
         status, said = response.status_code, _json(response)
-        if status in (200, 422):
-            try:
-                return Verdict.from_line(said)
-            except (KeyError, TypeError, ValueError):
-                raise _Away(f"HTTP {status} and no verdict", broken=True) from None
+        if status == 200 or (status == 422 and not many):
+            lines = said if many else [said]
+            if not isinstance(lines, list) or len(lines) != len(jobs):
+                raise _Away(f"HTTP {status} and no list of {len(jobs)} verdicts", broken=True)
+            return [_verdict(line, number) for number, line in enumerate(lines)]
         message = f"HTTP {status}: {_message(said)}"
         if status in (408, 429) or status >= 500:
             wait = response.headers.get("retry-after", "")
@@ -171,15 +185,63 @@ class RemoteVerifiers:
             how = f"refuses the token in {TOKEN}" if os.environ.get(TOKEN) else f"wants a token in {TOKEN}"
             raise SandboxUnavailable(f"the verifier service at {self._url} {how}", f"export {TOKEN}=...")
         if status in (400, 413, 415):
-            return infra_error(f"the verifier service took no such job ({message})")
+            raise _NotTaken(message)
         raise self._other(message)
+
+    async def _replied(self, body: str) -> httpx.Response:
+        """The reply to a request, which may wait for as long as others get theirs: it is in the service's queue."""
+        with self._connection() as client:
+            request = client.post(
+                f"{self._url}/verify", content=body.encode(), headers={"Content-Type": "application/json"}
+            )
+            posting, begun = asyncio.ensure_future(request), time.monotonic()
+            try:
+                while not posting.done():
+                    left = max(begun, self._last_reply) + REPLY_S - time.monotonic()
+                    if left <= 0:
+                        raise _Away(f"no reply for {REPLY_S:.0f} s", broken=True)
+                    await asyncio.wait((posting,), timeout=left)
+                response = posting.result()
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                raise _Away(f"no connection: {error}") from None
+            except httpx.TransportError as error:
+                raise _Away(f"the connection broke: {type(error).__name__}", broken=True) from None
+            finally:
+                posting.cancel()
+        self._last_reply = time.monotonic()
+        return response
+
+    @contextmanager
+    def _connection(self) -> Iterator[httpx.AsyncClient]:
+        """A connection that is used by nobody else; it stays open.
+
+        Each is a client of its own: the pool of one looks at all its connections whenever a request comes or goes,
+        which cost as much as judging.
+        """
+        client = self._idle.pop() if self._idle else self._new_client()
+        try:
+            yield client
+        finally:
+            self._idle.append(client)
+
+    def _new_client(self) -> httpx.AsyncClient:
+        limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=IDLE_S)
+        client = httpx.AsyncClient(
+            headers=self._headers,
+            timeout=httpx.Timeout(None, connect=10.0),
+            transport=self._transport
+            or httpx.AsyncHTTPTransport(verify=self._trusted, limits=limits, socket_options=_KEEPALIVE),
+        )
+        self._clients.append(client)
+        return client
 
     async def _greet(self) -> None:
         """Look at `/health` until something answers."""
         begun, pause = time.monotonic(), FIRST_PAUSE_S
         while True:
             try:
-                response = await self._client.get(f"{self._url}/health", timeout=10.0)
+                with self._connection() as client:
+                    response = await client.get(f"{self._url}/health", timeout=10.0)
             except httpx.TransportError as error:
                 if time.monotonic() - begun > START_S:
                     raise SandboxUnavailable(
@@ -196,6 +258,9 @@ class RemoteVerifiers:
                 log.warning(
                     "the verifier service at %s is mellum-eval %s, not %s", self._url, facts["version"], __version__
                 )
+            size = facts.get("queue")
+            if isinstance(size, int) and size > 0:
+                self._batcher.room = min(size, CONNECTIONS * JOBS)
             return
 
     def _other(self, message: str) -> SandboxUnavailable:
@@ -218,6 +283,18 @@ def service_url(url: str) -> str:
     if parts.query or parts.fragment:
         raise ValueError(f"service: an address without ? and # is wanted, not {url!r}")
     return url.rstrip("/")
+
+
+def _verdict(line: Any, number: int) -> Verdict | _Away:
+    """What an answer line says of the job of that number."""
+    try:
+        if line["id"] != str(number):
+            raise ValueError
+        verdict = Verdict.from_line(line)
+    except (KeyError, TypeError, ValueError):
+        return _Away("a reply without a verdict", broken=True)
+    # Of a list the service says which one is malformed; that means nothing to who sent one job.
+    return replace(verdict, message=verdict.message.removeprefix(f"[{number}].")) if verdict.score is None else verdict
 
 
 def _json(response: httpx.Response) -> Any:

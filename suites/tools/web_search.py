@@ -7,7 +7,6 @@ everything else of the reference's runs. Forms of results and texts of errors ar
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ import httpx
 
 from sandboxes.errors import SandboxError
 from sandboxes.verifiers.tool_text import Call
+from suites.tools.api_conversation import result_text
 from suites.tools.public_web import BadPage, page
 
 PROVIDER = "https://serpapi.com/search"
@@ -73,15 +73,7 @@ class WebSearchAPI:
             "search_engine_query": self.search_engine_query,
             "fetch_url_content": self.fetch_url_content,
         }
-        try:
-            if call.name not in offered:
-                raise NameError(f"name {call.name.partition('.')[0]!r} is not defined")
-            result = await offered[call.name](**call.arguments)
-        except SandboxError:
-            raise
-        except Exception as error:
-            return f"Error during execution: {error}"
-        return json.dumps(result) if isinstance(result, dict) else str(result)
+        return await result_text(offered, call)
 
     async def _asked(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         why = ""

@@ -215,9 +215,8 @@ ENTRIES = (
         "bfcl_memory",
         "suites.tools.bfcl_memory:BfclMemory",
         "tools",
-        "155 questions of BFCL v4 to each of two kinds of memory that conversations before have filled",
-        ("kv", "rec_sum"),
-        ("vector",),
+        "155 questions of BFCL v4 to each kind of memory that conversations before have filled",
+        ("kv", "rec_sum", "vector"),
     ),
     Entry(
         "bfcl_web_search",
@@ -376,7 +375,7 @@ _AFTER_TRAINING = (
 GROUPS: dict[str, tuple[str, ...]] = {
     "quick": tuple(entry.name for entry in ENTRIES if entry.name.startswith("quick_")),
     "bfcl_v3": ("bfcl", "bfcl_multi_turn"),
-    "bfcl_v4": ("bfcl", "bfcl_multi_turn", "bfcl_web_search", "bfcl_memory"),
+    "bfcl_v4": ("bfcl", "bfcl_multi_turn", "bfcl_web_search", "bfcl_memory", "bfcl_memory:vector"),
     # The lengths in turn, so that a run that is cut short has whole ones.
     "long_context": tuple(f"ruler_{task}:{length}" for length in RULER_LENGTHS for task in RULER_TASKS),
     **{f"ruler_{length}": tuple(f"ruler_{task}:{length}" for task in RULER_TASKS) for length in RULER_LENGTHS},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +40,41 @@ def bm25_wheel() -> Path:
     from suites.tools.bfcl_package import BM25
 
     return _fetched(BM25)
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a sentence encoder of random weights; skipped, and said so, without the libraries that read it."""
+    for package in ("sentence_transformers", "faiss"):
+        pytest.importorskip(package, reason='needs pip install "mellum-eval[memory]"')
+    from tiny_encoder import save_tiny_encoder
+
+    return save_tiny_encoder(tmp_path_factory.mktemp("encoders") / "all-MiniLM-L6-v2")
+
+
+@pytest.fixture
+def encoder(
+    tiny_encoder: Path, data_dir: Path, bfcl_wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """The tiny encoder in the place of BFCL's, pinned and in the cache as that would be."""
+    from suites.sources import DataSource
+    from suites.tools import sentence_encoder
+
+    data = tmp_path / "cache" / "mellum-eval" / "data"
+    data.mkdir(parents=True)
+    (data / "bfcl_eval").symlink_to(bfcl_wheel.parent)
+    (data / "tiny").symlink_to(tiny_encoder)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(sentence_encoder, "_FOLDER", "tiny")
+    paths = [path for path in sorted(tiny_encoder.rglob("*")) if path.is_file()]
+    names = [path.relative_to(tiny_encoder).as_posix() for path in paths]
+    sums = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+    files = tuple(DataSource(f"tiny/{name}", sha256, "none", "") for name, sha256 in zip(names, sums, strict=True))
+    assert names == sorted(source.file.partition("/")[2] for source in sentence_encoder.FILES)
+    monkeypatch.setattr(sentence_encoder, "FILES", files)
+    sentence_encoder._encoder.cache_clear()
+    yield
+    sentence_encoder._encoder.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -199,6 +199,9 @@ MEMORY_FUNCTIONS = {
     "rec_sum": _file(
         "multi_turn_func_doc/memory_rec_sum.json", "4ceff946df00983c7f0b95d1b70ae402247f3312fb898bac9ecfa1de52f5a783"
     ),
+    "vector": _file(
+        "multi_turn_func_doc/memory_vector.json", "917908ca99fdd01e203274b7ec6eb2347fa91d57f3c6341e20945cc9c9d746cf"
+    ),
 }
 """Function documents by kind of memory."""
 

@@ -76,6 +76,23 @@ def test_v4_weighs_agentic_tasks_most() -> None:
     assert found["bfcl_v4_report"].value == pytest.approx((non_live + live + 0.25 + 0.1 + 0.2) / 5)
 
 
+@pytest.mark.usefixtures("data_dir", "bfcl_wheel", "bm25_wheel")
+def test_v4_s_group_asks_all_that_its_score_is_made_of() -> None:
+    asked = [registry.get(name) for name in registry.expand(["bfcl_v4"])]
+    owners = {problem.metadata["category"]: suite.full_name for suite in asked for problem in suite.problems()}
+    assert set(OVERALLS["bfcl_v4"].weights) | set(OVERALLS["bfcl_v4_report"].weights) <= set(owners)
+    values = {category: 0.25 for category in owners}
+
+    def rows(suite: PlannedSuite) -> list[tuple[str, str | None, float]]:
+        mine = [category for category, owner in owners.items() if owner == suite.name]
+        return [(category, None, float(n < 20 * values[category])) for category in mine for n in range(20)]
+
+    planned_suites = [PlannedSuite(suite.full_name, suite, Sampling(), ()) for suite in asked]
+    assert overall_scores(planned_suites, rows)["bfcl_v4"].value == pytest.approx(0.25)
+    values["memory_vector"] = 1.0
+    assert overall_scores(planned_suites, rows)["bfcl_v4"].value == pytest.approx(0.25 + 0.75 * 0.4 / 2 / 3)
+
+
 def test_a_kind_of_memory_that_was_not_run_is_named() -> None:
     found = scored({**SINGLE, **TURNS, "memory_kv": 0.3, "memory_rec_sum": 0.1})
     assert found["bfcl_memory"].value is None

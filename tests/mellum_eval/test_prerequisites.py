@@ -171,3 +171,35 @@ async def test_who_keeps_what_was_said_can_answer_later(tmp_path: Path, keeps: b
             scores = await Pipeline(planned, store, Verifiers(), pool, width=2).run(Scripted(reply, limit=8))
     assert scores.suites["bfcl_memory:rec_sum"].outcomes.get("passed", 0) == right
     assert len(stored(tmp_path / "run")) == 30
+
+
+@pytest.mark.usefixtures("encoder")
+async def test_who_finds_what_it_kept_by_meaning_can_answer_later(tmp_path: Path) -> None:
+    """A model that archives what the user says, and answers by the five notes nearest to the question.
+
+    The encoder's weights are random: it finds what shares letters with the question.
+    """
+
+    def reply(request: Request) -> Any:
+        last = request.prompt.messages[-1]
+        if last.role == "tool":
+            return last.content
+        if "prereq" in request.problem:
+            call = {"name": "archival_memory_add", "arguments": {"text": last.content[:2000]}}
+        else:
+            call = {"name": "archival_memory_retrieve", "arguments": {"query": last.content}}
+        return Completion("", tool_calls=(call,), finish="tool_calls")
+
+    suite = BfclMemory("vector")
+    asked = [problem for problem in suite.problems() if problem.cluster == "notetaker"]
+    planned = plan(RunSpec(suites=("bfcl_memory:vector",)), chat=True, loaded=[(suite, asked)])
+    async with await open_sandbox("local", 1) as pool:
+        with RunStore.create(tmp_path / "run", manifest()) as store:
+            scores = await Pipeline(planned, store, Verifiers(), pool, width=4).run(Scripted(reply, limit=8))
+    outcomes = scores.suites["bfcl_memory:vector"].outcomes
+    assert outcomes.get("passed", 0) + outcomes.get("failed", 0) == len(asked) == 25
+    assert outcomes.get("passed", 0) > 0
+    ended = [row.answer[0] for row in stored(tmp_path / "run").values() if "prereq" in row.problem]
+    told = sum(1 + len(question.problem.metadata["later"]) for question in planned[0].prerequisites)
+    assert max(len(end["archive"]["texts"]) for end in ended) == told == 24
+    assert {end["memory"] for end in ended} == {"{}"}

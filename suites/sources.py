@@ -119,12 +119,12 @@ def fetch(source: DataSource) -> Path:
         SourceMissing: The origin could not be reached, or the cache could not be written.
         SourceAltered: The origin now serves something else.
     """
-    from suites.origins import download
+    from suites.origins import ClientMissing, download
 
     target = cache_root() / "data" / source.file
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        content = download(source)
+        content = download(source.origin, source.parts, source.convert)
         packed = gzip.compress(content, mtime=0) if target.suffix == ".gz" else content
         with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
             file.write(packed)
@@ -136,6 +136,11 @@ def fetch(source: DataSource) -> Path:
                 _sum_file(target).write_text(sum_of(source) + "\n", "utf-8")
         finally:
             temporary.unlink(missing_ok=True)
+    except ClientMissing as error:
+        raise SourceMissing(
+            f"{source.file} comes from {error}",
+            f'run `pip install "mellum-eval[data]"`, or point {MIRROR_VARIABLE} at a mirror',
+        ) from error
     except OSError as error:
         raise _offline(source, f"{type(error).__name__}: {error}") from error
     return target

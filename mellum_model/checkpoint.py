@@ -2,17 +2,17 @@
 
 Reading checks before it allocates: every shard's header, every key and shape, so that a bad checkpoint costs nothing.
 A parameter that lies in the file as it is needed (our own layout, same dtype, CPU) is the memory map itself.
+`Mellum`, which loads itself by this, stands above it: what is read into and written is known here as `Storable`.
 """
 
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,20 +20,38 @@ from torch import Tensor, nn
 from .config import MellumConfig
 from .errors import CheckpointError
 from .hub_keys import Piece, pieces
-from .model import Mellum
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 _STORED = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "F64": torch.float64}
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-SIDE_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "chat_template.jinja",
-    "generation_config.json",
-)
 Layout = Literal["hub", "native"]
+
+
+class Storable(Protocol):
+    """A model whose configuration says which weights it has."""
+
+    config: MellumConfig
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        ...
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """As `nn.Module`."""
+        ...
+
+    def get_submodule(self, target: str) -> nn.Module:
+        """As `nn.Module`."""
+        ...
+
+    def eval(self) -> Self:
+        """As `nn.Module`."""
+        ...
+
+
+Model = TypeVar("Model", bound=Storable)
 
 
 def dtype_of(name: torch.dtype | str) -> torch.dtype:
@@ -122,15 +140,17 @@ def _reconcile(config: MellumConfig, keys: set[str], mtp: bool | None, where: Pa
 
 
 def load(
+    kind: Callable[..., Model],
     path: str | Path,
     *,
     device: torch.device | str = "cpu",
     dtype: torch.dtype | str | None = None,
     mtp: bool | None = None,
-) -> Mellum:
+) -> Model:
     """Load a checkpoint.
 
     Args:
+        kind: Makes a model of a configuration, on the device `meta`: the class.
         path: Directory with `config.json` and safetensors, in the hub's layout or ours.
         device: Where the weights go.
         dtype: Of the weights; None keeps the stored one.
@@ -143,7 +163,7 @@ def load(
     directory = Path(path)
     wanted = None if dtype is None else dtype_of(dtype)
     with ExitStack() as stack:
-        model, shards, plan = _open(directory, mtp, stack)
+        model, shards, plan = _open(kind, directory, mtp, stack)
         for name, parts, shape in plan:
             wanted = wanted or shards.header(parts[0].key)[1]  # of the first: a checkpoint has one dtype throughout
             _assign(model, name, _read(shards, parts, shape, torch.device(device), wanted))
@@ -151,17 +171,21 @@ def load(
 
 
 def _open(
-    directory: Path, mtp: bool | None, stack: ExitStack
-) -> tuple[Mellum, _Shards, list[tuple[str, list[Piece], torch.Size]]]:
+    kind: Callable[..., Model], directory: Path, mtp: bool | None, stack: ExitStack
+) -> tuple[Model, _Shards, list[tuple[str, list[Piece], torch.Size]]]:
     """A model without weights, and where they are once all of them are known to fit."""
     config = MellumConfig.load(directory)
     shards = _Shards(directory, stack)
-    model = Mellum(_reconcile(config, set(shards.places), mtp, directory), device="meta")
+    model = kind(_reconcile(config, set(shards.places), mtp, directory), device="meta")
     return model, shards, _checked_plan(model, shards, directory)
 
 
-def check(path: str | Path) -> None:
+def check(kind: Callable[..., Storable], path: str | Path) -> None:
     """Hold a checkpoint's headers against its `config.json`, reading no weights.
+
+    Args:
+        kind: As for `load`.
+        path: As for `load`.
 
     Raises:
         CheckpointError: As `load`.
@@ -169,10 +193,10 @@ def check(path: str | Path) -> None:
     """
     directory = Path(path)
     with ExitStack() as stack:
-        _open(directory, None, stack)
+        _open(kind, directory, None, stack)
 
 
-def load_into(model: Mellum, path: str | Path) -> None:
+def load_into(model: Storable, path: str | Path) -> None:
     """Load a checkpoint into a model that is built and possibly sharded: each rank reads its own part of every tensor.
 
     Raises:
@@ -195,7 +219,7 @@ def load_into(model: Mellum, path: str | Path) -> None:
                 target.copy_(whole)
 
 
-def _checked_plan(model: Mellum, shards: _Shards, directory: Path) -> list[tuple[str, list[Piece], torch.Size]]:
+def _checked_plan(model: Storable, shards: _Shards, directory: Path) -> list[tuple[str, list[Piece], torch.Size]]:
     """Each parameter with its keys and shape, once all of them are known to be there."""
     keys = set(shards.places)
     plan = _plan(model.config, "native" if "embed_tokens.weight" in keys else "hub")
@@ -205,7 +229,7 @@ def _checked_plan(model: Mellum, shards: _Shards, directory: Path) -> list[tuple
 
 
 def _check(
-    model: Mellum, plan: list[tuple[str, list[Piece]]], shards: _Shards, keys: set[str], directory: Path
+    model: Storable, plan: list[tuple[str, list[Piece]]], shards: _Shards, keys: set[str], directory: Path
 ) -> None:
     """Every key is there, none is left over, every shape is the configuration's."""
     parameters = dict(model.named_parameters())
@@ -241,13 +265,13 @@ def _read(shards: _Shards, parts: list[Piece], shape: torch.Size, device: torch.
     return whole
 
 
-def _assign(model: nn.Module, name: str, value: Tensor) -> None:
+def _assign(model: Storable, name: str, value: Tensor) -> None:
     owner, _, leaf = name.rpartition(".")
     setattr(model.get_submodule(owner), leaf, nn.Parameter(value))
 
 
 def save(
-    model: Mellum,
+    model: Storable,
     path: str | Path,
     *,
     max_shard_bytes: int = 5_000_000_000,
@@ -317,22 +341,3 @@ def _shard(
         groups[-1].append((name, parts))
         filled += size
     return groups
-
-
-def convert(source: str | Path, target: str | Path, *, to: Layout, dtype: torch.dtype | str | None = None) -> Mellum:
-    """Rewrite a checkpoint in the other layout or dtype; tokenizer and template files go along.
-
-    Raises:
-        CheckpointError: The source is bad, or source and target are one directory.
-    """
-    source, target = Path(source), Path(target)
-    if source.resolve() == target.resolve():
-        raise CheckpointError(f"{target}: source and target are the same directory")
-    with warnings.catch_warnings():
-        warnings.simplefilter("default")
-        model = load(source, dtype=dtype)
-    save(model, target, layout=to)
-    for name in SIDE_FILES:
-        if (source / name).is_file():
-            (target / name).write_bytes((source / name).read_bytes())
-    return model

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from . import losses
 from .attention import Layout
+from .checkpoint import load, save
 from .config import LayerType, MellumConfig
 from .errors import ConfigError, PromptError
 from .layer import DecoderLayer
@@ -295,16 +296,12 @@ class Mellum(nn.Module):
         device: torch.device | str = "cpu",
         dtype: torch.dtype | str | None = None,
         mtp: bool | None = None,
-    ) -> Mellum:
+    ) -> Self:
         """Load a checkpoint directory of the hub's layout or our own; see `checkpoint.load`."""
-        from .checkpoint import load
-
-        return load(path, device=device, dtype=dtype, mtp=mtp)
+        return load(cls, path, device=device, dtype=dtype, mtp=mtp)
 
     def save_pretrained(self, path: str | Path, *, max_shard_bytes: int = 5_000_000_000) -> None:
         """Write what `transformers.MellumForCausalLM.from_pretrained` loads; see `checkpoint.save`."""
-        from .checkpoint import save
-
         save(self, path, max_shard_bytes=max_shard_bytes)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -31,12 +32,15 @@ REPORTS_MAY_SEE = (
 
 def imports_of(path: Path) -> set[str]:
     """Dotted names that a file imports, anywhere in it."""
+    package = path.relative_to(ROOT).parent.parts
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            start = ".".join((*above, *filter(None, (node.module,))))
+            found.update(f"{start}.{alias.name}" for alias in node.names)
     return found
 
 
@@ -66,3 +70,21 @@ def test_nothing_but_the_command_line_imports_it() -> None:
         if name.startswith("mellum_eval.cli")
     ]
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_files_import_each_other(room: str) -> None:
+    """Neither straight nor by others, at the top, inside functions or for types alone."""
+    files = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in (ROOT / room).rglob("*.py")
+    }
+    order = TopologicalSorter[str]()
+    for name, path in files.items():
+        # `from a import b` is of the file a.b where there is one, else of a name in a.
+        named = {one if one in files else one.rpartition(".")[0] for one in imports_of(path)}
+        order.add(name, *(named & files.keys()) - {name})
+    try:
+        order.prepare()
+    except CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))

@@ -47,9 +47,10 @@ def _config(which: str) -> MellumConfig:
     path = _directory(which)
     config = MellumConfig.load(path)
     if any(path.glob("*.safetensors*")):  # a config.json alone may be asked about
+        from mellum_model import Mellum
         from mellum_model.checkpoint import check
 
-        check(path)
+        check(Mellum, path)
     return config
 
 
@@ -121,7 +122,7 @@ def convert(
 ) -> None:
     """Rewrite a checkpoint in the other layout or dtype."""
     with model_errors():
-        from mellum_model.checkpoint import convert as rewrite
+        from mellum_model.conversion import convert as rewrite
 
         model = rewrite(_directory(source), target, to=to.value, dtype=dtype)
     count = sum(parameter.numel() for parameter in model.parameters())

@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from small_models import CONFIGS, TINY, build, in_transformers, tokens
 
 from mellum_model import CheckpointError, Mellum
-from mellum_model.checkpoint import convert, save
+from mellum_model.checkpoint import save
+from mellum_model.conversion import convert
 
 
 def same(left: Mellum, right: Mellum) -> None:

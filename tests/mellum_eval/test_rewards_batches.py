@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import socket
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from typing import Any, TypeVar
 
 import httpx
 import pytest
-from serving import serving
+from serving import Served, serving
 
 from mellum_eval.rewards import remote
 from mellum_eval.rewards.batching import Batcher
@@ -188,6 +191,31 @@ def test_a_malformed_job_is_told_of_as_if_it_were_alone() -> None:
     assert all(verdict.passed for verdict in verdicts[::2])
     assert {verdict.message for verdict in verdicts[1::2]} == {"limits.cpu_s: at most 20 is given here"}
     assert all(verdict.score is None for verdict in verdicts[1::2])
+
+
+def test_a_batch_outlives_the_service_that_was_judging_it() -> None:
+    codes = [
+        f"import time\ndef f(x):\n    time.sleep(0.05)\n    return {'x * x' if n % 2 else 9}  # {n}" for n in range(60)
+    ]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+
+    async def work(first: Served, stack: ExitStack) -> list[Verdict]:
+        judges = RemoteVerifiers(first.url, 60.0)
+        await judges.ready()
+        try:
+            judging = asyncio.ensure_future(all_of(judges, codes))
+            await asyncio.sleep(1.5)
+            assert not judging.done()
+            await asyncio.to_thread(first.stop, signal.SIGKILL)
+            await asyncio.to_thread(stack.enter_context, serving("--port", port))
+            return await judging
+        finally:
+            await judges.close()
+
+    with ExitStack() as stack:
+        verdicts = asyncio.run(work(stack.enter_context(serving("--port", port)), stack))
+    assert [verdict.score for verdict in verdicts] == [0.5, 1.0] * 30
 
 
 def test_a_request_ends_when_nobody_waits_for_it_and_not_before() -> None:

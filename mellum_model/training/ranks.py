@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -62,7 +64,41 @@ def ranks(device: str = "auto", *, sharded: bool = False) -> Iterator[Ranks]:
         yield Ranks(rank, count, device, init_device_mesh(kind, (count,)))
     finally:
         if joined:
-            dist.destroy_process_group()
+            leave()
+
+
+def leave(limit_s: float = 10.0) -> None:
+    """Leave the run's other processes, so that this one can end.
+
+    A collective is over for its caller before gloo's thread lets go of the tensors. If Python ends in between, that
+    thread, which needs the GIL for it, is made to exit, and C++ answers with SIGABRT (pytorch/pytorch#190489).
+    Destroying a group ends its threads only if nothing refers to it any more; a sharded model does, and torch's caches.
+
+    Args:
+        limit_s: Seconds after which gloo's threads are left as they are.
+    """
+    dist.destroy_process_group()
+    end, before = time.monotonic() + limit_s, None
+    # One that waits for the GIL would have run in the meantime, and one that waits for a processor does not sleep.
+    while (now := _gloo_threads()) != before or any(not state.startswith("S") for state, *_ in now.values()):
+        if time.monotonic() > end:
+            return
+        before = now
+        time.sleep(0.01)  # without the GIL
+
+
+def _gloo_threads() -> dict[str, tuple[str, ...]]:
+    """State and number of switches of each thread that runs gloo's collectives; none where there is no `/proc`."""
+    found = {}
+    for thread in Path("/proc/self/task").glob("*/status"):
+        try:
+            fields = dict(line.split(":\t", 1) for line in thread.read_text("utf-8").splitlines() if ":\t" in line)
+        except OSError:  # it has ended
+            continue
+        if fields["Name"] == "pt_gloo_runloop":
+            keys = ("State", "voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
+            found[thread.parent.name] = tuple(fields[key] for key in keys)
+    return found
 
 
 def summed(values: torch.Tensor) -> torch.Tensor:

@@ -16,6 +16,7 @@ from mellum_model import Mellum, MellumConfig
 from mellum_model.checkpoint import load_into, save
 from mellum_model.errors import ConfigError
 from mellum_model.model import LossWeights
+from mellum_model.training.ranks import leave
 
 CONFIG = replace(CONFIGS["mtp"], num_hidden_layers=2, layer_types=TINY.layer_types[2:])
 WEIGHTS = LossWeights(balance=0.5, balance_form="global", z=0.1, mtp=0.3)
@@ -52,7 +53,7 @@ def worker(rank: int, folder: str) -> None:
     if rank == 0:
         torch.save(found, Path(folder) / "found.pt")
     dist.barrier()
-    dist.destroy_process_group()
+    leave()
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from mellum_model.post_training.rlvr.rollouts import NativeSampler
 from mellum_model.post_training.rlvr.update import Updater
 from mellum_model.training.optimisers import Optimisers
 from mellum_model.training.prepare import build
-from mellum_model.training.ranks import Ranks, ranks
+from mellum_model.training.ranks import Ranks, leave, ranks
 
 SETTINGS = recipe(steps=20, batch={"prompts": 8, "group": 8}, checkpoints={"every_steps": 10, "background": False})
 LESSONS = recipe(batch={"prompts": 4, "group": 4, "micro_tokens": 24})
@@ -71,7 +71,7 @@ def worker(rank: int, folder: str) -> None:
         if place.leads:
             (Path(folder) / "values.json").write_text(json.dumps(values))
         run(Path(folder) / "run", place, stop=10)
-    dist.destroy_process_group()
+    leave()
 
 
 @pytest.fixture(scope="module")

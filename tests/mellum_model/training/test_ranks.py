@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +21,9 @@ from mellum_model.training.batch import OpenedData
 from mellum_model.training.loop import train
 from mellum_model.training.muon import Muon
 from mellum_model.training.prepare import build
-from mellum_model.training.ranks import Ranks, ranks
+from mellum_model.training.ranks import Ranks, leave, ranks
 
+HERE = Path(__file__).resolve().parent
 PLAN: dict[str, Any] = {"steps": 4, "batch__micro": 2, "losses__z": 0.01}
 
 
@@ -34,8 +38,6 @@ def worker(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     # A file, not a port: another process may take a free port before it is used.
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    import os
-
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2"}
     with ranks("cpu") as place:
         run(Path(folder) / "sharded", place)
@@ -45,7 +47,7 @@ def worker(rank: int, folder: str) -> None:
         model = build(CONFIG, plan, place)
         data = OpenedData(Counting(rank=rank, ranks=2))
         train(model, plan, data, Path(folder) / "half", ranks=place, stop_after=lambda step: step == 2)
-    dist.destroy_process_group()
+    leave()
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +96,12 @@ def test_newton_schulz_on_a_shard_would_be_another_update() -> None:
     Muon([whole], 1.0, dtype=torch.float32).step()
     Muon(halves, 1.0, dtype=torch.float32).step()
     assert (whole - torch.cat([half.detach() for half in halves])).abs().max() > 0.1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are starved by Linux's own means")
+def test_who_leaves_waits_until_gloo_holds_no_tensor() -> None:
+    """Or the interpreter's end aborts the process, once in a while."""
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[2]), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(HERE / "starved_rank.py")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from . import kernels
 from .cache import KVCache
-from .config import LayerType
+from .config import LayerType, MellumConfig
 from .decode import Decoder
 from .decode_layer import packs
 from .huge_pages import Arena
@@ -41,11 +41,27 @@ def _panels(weight: Tensor, width: int) -> Tensor:
     return padded.reshape(*outer, -1, width, inputs).transpose(-1, -2)
 
 
+def _by_head(qkv: Tensor, config: MellumConfig) -> Tensor:
+    """[(H + 2K)·C, …] as [K, (G + 2)·C, …]: each key-value head's queries, key and value together."""
+    kv_heads, outer = config.num_key_value_heads, qkv.shape[1:]
+    queries, both = config.num_attention_heads * config.head_dim, kv_heads * config.head_dim
+    parts = qkv.detach()[:queries], qkv.detach()[queries : queries + both], qkv.detach()[queries + both :]
+    return torch.cat([part.reshape(kv_heads, -1, *outer) for part in parts], 1)
+
+
+def _fed(gate_up: Tensor, down: Tensor, width: int) -> Tensor:
+    """[E, 2F, D] and [E, D, F] as [E, P = ceil(F / width), …]: panels of gate and up, and what of down meets them."""
+    experts, double, hidden = gate_up.shape
+    halves = _panels(gate_up.view(experts, 2, double // 2, hidden), width).transpose(1, 2)  # [E, P, 2, D, width]
+    inputs = F.pad(down, (0, -down.shape[2] % width)).reshape(experts, hidden, -1, width).transpose(1, 2)
+    return torch.cat((halves.flatten(2), _panels(inputs, width).flatten(2)), 2)
+
+
 class _Weights:
     """A model's weights in panels, and what tells whether they are still the model's."""
 
-    def __init__(self, model: Mellum, panel: int) -> None:
-        self._panel = panel
+    def __init__(self, model: Mellum, library: ctypes.CDLL) -> None:
+        self._panel, self._lanes, self._config = library.panel_width(), library.lanes(), model.config
         self._kept: list[Tensor] = []  # what the kernels point to
         self._arena = Arena()
         # Kept alive, so that no other tensor can come to lie where one of them lay.
@@ -59,13 +75,14 @@ class _Weights:
             self.head = Head(
                 token_norm=self._keep(mtp.pre_fc_norm_embedding.weight),
                 state_norm=self._keep(mtp.pre_fc_norm_hidden.weight),
-                fc=self._keep(_panels(mtp.fc.weight, panel)),
+                fc=self._lay(_panels(mtp.fc.weight, self._panel)),
                 norm=self._keep(mtp.norm.weight),
             )
         self.layers = (Layer * len(modules))(*(self._layer(module) for module in modules))
         self.norm = self._keep(model.norm.weight)
         self.embedding = self._keep(model.embed_tokens.weight)
-        self.out = self._keep(_panels((model.embed_tokens if model.lm_head is None else model.lm_head).weight, panel))
+        out = model.embed_tokens if model.lm_head is None else model.lm_head
+        self.out = self._lay(_panels(out.weight, self._panel))
 
     def are_of(self, model: Mellum) -> bool:
         """Whether no weight of the model has been replaced or written to since."""
@@ -73,33 +90,38 @@ class _Weights:
 
     @torch.no_grad()
     def _layer(self, module: DecoderLayer) -> Layer:
-        attention, mlp = module.self_attn, module.mlp
+        config, attention, mlp = self._config, module.self_attn, module.mlp
         gate_up: Tensor = mlp.experts.gate_up_proj if isinstance(mlp, SparseMlp) else mlp.gate_up_proj.weight[None]
         down: Tensor = mlp.experts.down_proj if isinstance(mlp, SparseMlp) else mlp.down_proj.weight[None]
-        # [E, 2F, D] and [E, D, F]: an expert's panels of gate and up in turn, and all experts' first panel of down, …
-        halves = gate_up.view(gate_up.shape[0], 2, -1, gate_up.shape[2])
-        weights: dict[str, Tensor | None] = {
+        as_it_is: dict[str, Tensor | None] = {
             "input_norm": module.input_layernorm.weight,
-            "qkv": _panels(attention.qkv_proj.weight, self._panel),
-            "qkv_bias": attention.qkv_proj.bias,
             "q_norm": attention.q_norm.weight,
             "k_norm": attention.k_norm.weight,
-            "out": _panels(attention.o_proj.weight, self._panel),
             "out_bias": attention.o_proj.bias,
             "post_norm": module.post_attention_layernorm.weight,
-            "router": mlp.gate.weight if isinstance(mlp, SparseMlp) else None,
-            "gate_up": _panels(halves, self._panel).transpose(1, 2),
-            "down": _panels(down, self._panel).transpose(0, 1),
         }
-        pointers = {name: self._keep(weight) for name, weight in weights.items()}
+        bias = attention.qkv_proj.bias
+        laid = {
+            "qkv": _panels(_by_head(attention.qkv_proj.weight, config), self._panel),
+            "qkv_bias": None if bias is None else _by_head(bias, config),
+            "out": _panels(attention.o_proj.weight, self._panel),
+            "router": _panels(mlp.gate.weight, self._lanes) if isinstance(mlp, SparseMlp) else None,
+            "feed": _fed(gate_up.detach(), down.detach(), self._panel),
+        }
+        pointers = {name: self._keep(weight) for name, weight in as_it_is.items()}
+        pointers |= {name: self._lay(weight) for name, weight in laid.items()}
         return Layer(experts=down.shape[0], width=down.shape[2], **pointers)
 
     def _keep(self, weight: Tensor | None) -> int | None:
+        """A weight as it is."""
         if weight is None:
             return None
-        weight = weight.detach()
-        self._kept.append(weight if weight.is_contiguous() else self._arena.copy(weight))
+        self._kept.append(weight.detach().contiguous())
         return self._kept[-1].data_ptr()
+
+    def _lay(self, weight: Tensor | None) -> int | None:
+        """A copy that lies with the others."""
+        return None if weight is None else self._keep(self._arena.copy(weight))
 
 
 _WEIGHTS_OF: WeakKeyDictionary[Mellum, _Weights] = WeakKeyDictionary()
@@ -122,7 +144,7 @@ def decoder_for(model: Mellum, cache: KVCache) -> Decoder | CompiledDecoder:
     # Putting the weights in panels takes as long as some dozen steps, and there is an engine for each call of generate.
     weights = _WEIGHTS_OF.get(model)
     if weights is None or not weights.are_of(model):
-        _WEIGHTS_OF[model] = weights = _Weights(model, library.panel_width())
+        _WEIGHTS_OF[model] = weights = _Weights(model, library)
     return CompiledDecoder(model, cache, library, weights)
 
 
@@ -157,7 +179,7 @@ class CompiledDecoder:
         self._given = ctypes.byref(self._parts), ctypes.byref(self._shape)
         self._tables: dict[tuple[LayerType, int], tuple[Tensor, Tensor]] = {}
         self._bound: Tensor | None = None
-        self._room = 0
+        self._room = self._team = 0
 
     def _bind(self) -> None:
         """Point the layers at the cache and at rotary tables for all of it."""
@@ -177,28 +199,32 @@ class CompiledDecoder:
 
     def _prepared(self, tokens: int, first: int = 0) -> Any:
         """Buffers for a step of so many tokens, and all else that it needs; `first` is the first row of the cache."""
-        if tokens > self._room:
-            self._room = tokens
+        threads = self._shape.threads = torch.get_num_threads()
+        if tokens > self._room or threads != self._team:
+            self._room, self._team = max(tokens, self._room), threads
             config, shape = self.config, self._shape
-            inner, each = shape.heads * shape.head_dim, shape.top_k
-            width = max(layer.width for layer in self._layers)
-            experts = max(layer.experts for layer in self._layers)
+            inner, each, panel = shape.heads * shape.head_dim, shape.top_k, self._library.panel_width()
+            by_head = -(-(inner // shape.kv_heads + 2 * shape.head_dim) // panel) * panel
+            across = -(-config.hidden_size // panel) * panel
+            kept = max(self._room, self._library.alike())
             floats = {
-                "x": config.hidden_size,
-                "h": config.hidden_size,
-                "qkv": inner + 2 * shape.kv_heads * shape.head_dim,
-                "attended": inner,
-                "act": each * width,
-                "weights": each,
-                "pairs": 2 * config.hidden_size,
+                "x": (kept, config.hidden_size),
+                "h": (kept, config.hidden_size),
+                "pairs": (kept, 2 * config.hidden_size),
+                "weights": (kept, each),
+                "qkv": (self._room, shape.kv_heads * by_head),
+                "attended": (self._room, inner),
+                "looked": (threads * self._room, across),
+                "fed": (threads * self._room, across),
+                "tops": (threads, self._room),
             }
-            self._buffers = {name: torch.empty(tokens, size) for name, size in floats.items()}
-            self._buffers |= {name: torch.empty(tokens, each, dtype=torch.int64) for name in ("chosen", "order")}
-            self._buffers["begins"] = torch.empty(experts + 1, dtype=torch.int64)
+            integers = {"chosen": (kept, each), "order": (threads * self._room, each), "where": (threads, self._room)}
+            self._buffers = {name: torch.empty(size) for name, size in floats.items()}
+            self._buffers |= {name: torch.empty(size, dtype=torch.int64) for name, size in integers.items()}
             self._scratch = Scratch(**{name: buffer.data_ptr() for name, buffer in self._buffers.items()})
         if self._bound is not self.cache.keys[0]:
             self._bind()
-        self._shape.threads, self._shape.first = torch.get_num_threads(), first
+        self._shape.first = first
         return ctypes.byref(self._scratch)
 
     @torch.inference_mode()
@@ -249,11 +275,12 @@ class CompiledDecoder:
     def logits(self, states: Tensor) -> Tensor:
         """As `Decoder.logits`."""
         states = states.contiguous()
-        out = torch.empty(*states.shape[:-1], self.config.vocab_size)
+        panel, vocabulary = self._library.panel_width(), self.config.vocab_size
+        out = torch.empty(*states.shape[:-1], -(-vocabulary // panel) * panel)
         self._shape.threads = torch.get_num_threads()
         count = c_int64(states.numel() // states.shape[-1])
         self._library.run_out(*self._given, count, c_void_p(states.data_ptr()), c_void_p(out.data_ptr()))
-        return out
+        return out[..., :vocabulary]
 
     @torch.inference_mode()
     def advance(
@@ -267,7 +294,6 @@ class CompiledDecoder:
         for row, given in enumerate(tokens):
             verified[row * length] = given[-1]
         after, drafted = torch.empty(rows, length, self.config.hidden_size), torch.empty(rows, self.config.hidden_size)
-        logits = torch.empty(rows * length, self.config.vocab_size)
         this = Round(
             rows=rows,
             drafts=drafts,
@@ -275,7 +301,6 @@ class CompiledDecoder:
             tokens=ctypes.addressof(verified),
             wanted=ctypes.addressof(wanted),
             states=after.data_ptr(),
-            logits=logits.data_ptr(),
             drafted=drafted.data_ptr(),
         )
         self._library.run_round(*self._given, ctypes.byref(this), ctypes.byref(pairs), scratch)

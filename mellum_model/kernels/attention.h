@@ -1,14 +1,14 @@
 /* Attention of a few tokens of each row over the cache; included by decode.c, whose Shape and Layer it uses.
  *
- * Positions are dealt with in tiles that begin at multiples of TILE, and a tile's sums always run over all of it, with
- * what a query does not see weighted zero. So a token's result is the same to the bit whether it is computed alone or
- * with others of its row, and in whatever slots of a ring its keys happen to lie.
+ * Positions are dealt with in tiles that begin at multiples of TILE, and a tile's sums run over the same places whoever
+ * sees them, with what a query does not see weighted zero. So a token's result is the same to the bit whether it is
+ * computed alone or with others of its row, and in whatever slots of a ring its keys happen to lie.
  */
 #pragma once
 
-enum { TILE = 64, TOGETHER = 8 }; /* positions of a tile; tokens of a row that share a pass over the keys */
+enum { TILE = 256, TOGETHER = 8 }; /* positions of a tile; tokens of a row that share a pass over the keys */
 #if defined(__AVX512F__)
-enum { SHARED = 4 }; /* queries that a value is read for at once */
+enum { SHARED = 4 }; /* queries that a key or a value is read for at once */
 #else
 enum { SHARED = 2 };
 #endif
@@ -16,8 +16,7 @@ enum { SHARED = 2 };
 #if defined(__clang__)
 #define MIX(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
-typedef int32_t picks __attribute__((vector_size(4 * LANES)));
-#define MIX(a, b, ...) __builtin_shuffle(a, b, (picks){__VA_ARGS__})
+#define MIX(a, b, ...) __builtin_shuffle(a, b, (ints){__VA_ARGS__})
 #endif
 #if defined(__AVX512F__)
 #define FRONTS 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
@@ -31,49 +30,78 @@ typedef int32_t picks __attribute__((vector_size(4 * LANES)));
 #endif
 
 /* Lane i of the result is the sum of all lanes of v[i]. */
-static inline __attribute__((always_inline)) vec sums(vec *v)
+static inline __attribute__((always_inline)) vec sums(const vec *v)
 {
-#pragma GCC unroll 4
-    for (int half = LANES / 2; half > 0; half /= 2)
+    vec half[LANES / 2];
 #pragma GCC unroll 8
-        for (int i = 0; i < half; i++)
-            v[i] = MIX(v[i], v[i + half], FRONTS) + MIX(v[i], v[i + half], BACKS);
-    return v[0];
+    for (int i = 0; i < LANES / 2; i++)
+        half[i] = MIX(v[i], v[i + LANES / 2], FRONTS) + MIX(v[i], v[i + LANES / 2], BACKS);
+#pragma GCC unroll 4
+    for (int left = LANES / 4; left > 0; left /= 2)
+#pragma GCC unroll 8
+        for (int i = 0; i < left; i++)
+            half[i] = MIX(half[i], half[i + left], FRONTS) + MIX(half[i], half[i + left], BACKS);
+    return half[0];
 }
 
-/* score[i] = q · key i for LANES keys. `size` is a constant where this is expanded for common heads. */
-static inline __attribute__((always_inline)) void compare(
-    const int64_t size, const float *q, const float *keys, const int64_t *slots, float *score)
+/* A head's keys and values of a row, and those to ask for meanwhile: what comes from memory while others are computed
+ * with costs nothing, and a processor guesses only at what follows next. */
+typedef struct {
+    const float *keys, *values, *next_keys, *next_values;
+} Past;
+
+static inline __attribute__((always_inline)) void ask(const float *from, int64_t size)
 {
-    vec part[LANES];
+    for (int64_t c = 0; c < size; c += LINE)
+        __builtin_prefetch(from + c, 0, 2);
+}
+
+/* score[n][i] = q n · key i for LANES keys. Numbers are constants where this is expanded for what is common. */
+static inline __attribute__((always_inline)) void compare(
+    const int queries, const int64_t size, const float *q, const float *keys, const int64_t *slots, float (*score)[TILE])
+{
+    vec part[SHARED][LANES];
 #pragma GCC unroll 16
     for (int j = 0; j < LANES; j++) {
         const float *key = keys + slots[j] * size;
-        part[j] = *(const loose *)q * *(const loose *)key;
+        vec sum[SHARED];
+#pragma GCC unroll 4
+        for (int n = 0; n < queries; n++)
+            sum[n] = *(const loose *)(q + n * size) * *(const loose *)key;
 #pragma GCC unroll 8
         for (int64_t c = LANES; c < size; c += LANES)
-            part[j] += *(const loose *)(q + c) * *(const loose *)(key + c);
+#pragma GCC unroll 4
+            for (int n = 0; n < queries; n++)
+                sum[n] += *(const loose *)(q + n * size + c) * *(const loose *)(key + c);
+#pragma GCC unroll 4
+        for (int n = 0; n < queries; n++)
+            part[n][j] = sum[n];
     }
-    *(loose *)score = sums(part);
+#pragma GCC unroll 4
+    for (int n = 0; n < queries; n++)
+        *(loose *)score[n] = sums(part[n]);
 }
 
-/* The same for several queries, for the places first … end - 1 of a tile and what fills their vectors up. */
-static void scores(int64_t size, int64_t queries, const float *q, const float *keys, const int64_t *slots,
-                   int64_t first, int64_t end, float (*score)[TILE])
+/* The same for the places first … end - 1 of a tile and what fills their vectors up. */
+static inline __attribute__((always_inline)) void scores(
+    const int queries, int64_t size, const float *q, const float *keys, const float *next, const int64_t *slots,
+    int64_t first, int64_t end, float (*score)[TILE])
 {
-    for (int64_t i = first - first % LANES; i < end; i += LANES)
-        for (int64_t n = 0; n < queries; n++) {
-            const float *own = q + n * size;
-            if (size == 64)
-                compare(64, own, keys, slots + i, score[n] + i);
-            else if (size == 128)
-                compare(128, own, keys, slots + i, score[n] + i);
-            else if (size % LANES == 0)
-                compare(size, own, keys, slots + i, score[n] + i);
-            else
-                for (int64_t j = i; j < i + LANES; j++)
-                    score[n][j] = dot(own, keys + slots[j] * size, size);
-        }
+    for (int64_t i = first - first % LANES; i < end; i += LANES) {
+        float(*own)[TILE] = (float(*)[TILE])(score[0] + i);
+        for (int64_t j = 0; j < LANES; j++)
+            ask(next + slots[i + j] * size, size);
+        if (size == 64)
+            compare(queries, 64, q, keys, slots + i, own);
+        else if (size == 128)
+            compare(queries, 128, q, keys, slots + i, own);
+        else if (size % LANES == 0)
+            compare(queries, size, q, keys, slots + i, own);
+        else
+            for (int n = 0; n < queries; n++)
+                for (int64_t j = 0; j < LANES; j++)
+                    own[n][j] = dot(q + n * size, keys + slots[i + j] * size, size);
+    }
 }
 
 /* A head's norm and rotation. */
@@ -99,11 +127,10 @@ static inline vec some(const float *from, int64_t count)
     return v;
 }
 
-/* sum[n] [C] = sum[n] · keep[n] + Σ weights[n][i] · values[slots[i]], i from first to end - 1, for a few queries, whose
- * number is a constant where this is expanded: a value is read once for all of them. */
+/* sum[n] [C] = sum[n] · keep[n] + Σ weights[n][i] · values[slots[i]], i from first to end - 1. */
 static inline __attribute__((always_inline)) void mixed(
-    const int queries, int64_t first, int64_t end, float (*weights)[TILE], const float *values, const int64_t *slots,
-    int64_t size, const float *keep, float *const *sum)
+    const int queries, int64_t first, int64_t end, float (*weights)[TILE], const float *values, const float *next,
+    const int64_t *slots, int64_t size, const float *keep, float *const *sum)
 {
     int64_t c = 0;
     for (; c + PANEL <= size; c += PANEL) {
@@ -116,6 +143,7 @@ static inline __attribute__((always_inline)) void mixed(
 #pragma GCC unroll 4
             for (int b = 0; b < WIDE; b++)
                 value[b] = *(const loose *)(values + slots[i] * size + c + b * LANES);
+            ask(next + slots[i] * size + c, PANEL);
 #pragma GCC unroll 4
             for (int n = 0; n < queries; n++)
 #pragma GCC unroll 4
@@ -135,95 +163,80 @@ static inline __attribute__((always_inline)) void mixed(
         }
 }
 
-static void mix(int64_t queries, int64_t first, int64_t end, float (*weights)[TILE], const float *values,
-                const int64_t *slots, int64_t size, const float *keep, float *const *sum)
+/* What a few queries see of a tile, each of them from[n] … to[n] - 1, all together first … end - 1. */
+static inline __attribute__((always_inline)) void look(
+    const int queries, int64_t size, const float *q, const Past *past, const int64_t *slots, int64_t first, int64_t end,
+    const int64_t *from, const int64_t *to, float *best, float *total, float *const *sum)
 {
-    switch (queries) {
-    case 1: mixed(1, first, end, weights, values, slots, size, keep, sum); break;
-    case 2: mixed(2, first, end, weights, values, slots, size, keep, sum); break;
-#if defined(__AVX512F__)
-    case 3: mixed(3, first, end, weights, values, slots, size, keep, sum); break;
-    case 4: mixed(4, first, end, weights, values, slots, size, keep, sum); break;
-#endif
-    }
+    float score[SHARED][TILE], keep[SHARED];
+    scores(queries, size, q, past->keys, past->next_keys, slots, first, end, score);
+    for (int n = 0; n < queries; n++)
+        keep[n] = weigh(TILE, score[n], from[n], to[n], best + n, total + n);
+    mixed(queries, first, end, score, past->values, past->next_values, slots, size, keep, sum);
 }
 
-/* Ask for `count` slots of a row's keys or values: they come from memory while others are
- * computed with. Processors guess at such reads themselves, but not before a few of them have been made. */
-static void fetch(const float *store, int64_t size, int64_t slot, int64_t slots, int64_t count)
+/* The query heads of one key-value head for `count` tokens of a row from `position` on: out [count, G·C] of their
+ * queries, keys and values [count, (G + 2)·C, padded]. Rows of out lie `across` floats apart. */
+static void view(const Shape *m, const Layer *l, int64_t position, int64_t count, const float *qkv, const Past *past,
+                 float *out, int64_t across)
 {
-    for (int64_t i = 0; i < count; i++) {
-        for (int64_t c = 0; c < size; c += LINE)
-            __builtin_prefetch(store + slot * size + c, 0, 2);
-        slot = slot + 1 == slots ? 0 : slot + 1;
-    }
-}
-
-/* The query heads of one key-value head for `count` tokens from `position` on: out [count, H, C] at this head. */
-static void view(const Shape *m, const Layer *l, int64_t head, int64_t position, int64_t count, const float *qkv,
-                 const float *keys, const float *values, float *out)
-{
-    const int64_t size = m->head_dim, group = m->heads / m->kv_heads, wide = (m->heads + 2 * m->kv_heads) * size;
+    const int64_t size = m->head_dim, group = m->heads / m->kv_heads, wide = padded((group + 2) * size);
     const int64_t queries = count * group, last = position + count - 1;
     const int64_t begin = l->window && position >= l->window ? position - l->window + 1 : 0;
-    float q[queries * size], score[queries][TILE], best[queries], total[queries], keep[queries], *sum[queries];
-    fetch(keys, size, begin % l->slots, l->slots, least(last + 1, begin - begin % TILE + TILE) - begin);
+    float q[queries * size], best[queries], total[queries], *sum[queries];
+    int64_t from[queries], to[queries];
     for (int64_t i = 0; i < queries; i++) {
-        int64_t t = i / group, place = position + t, own = head * group + i % group;
-        turn(qkv + t * wide + own * size, l->q_norm, m->eps, l->cos + place * size, l->sin + place * size, size,
+        int64_t t = i / group, place = position + t;
+        turn(qkv + t * wide + i % group * size, l->q_norm, m->eps, l->cos + place * size, l->sin + place * size, size,
              1 / sqrtf((float)size), q + i * size);
         best[i] = -INFINITY;
         total[i] = 0;
-        sum[i] = out + (t * m->heads + own) * size;
+        sum[i] = out + t * across + i % group * size;
         memset(sum[i], 0, sizeof(float) * (size_t)size);
     }
     for (int64_t base = begin - begin % TILE; base <= last; base += TILE) {
         int64_t slots[TILE], low = begin > base ? begin - base : 0, high = least(TILE, last + 1 - base);
-        int64_t slot = (base + low) % l->slots;
-        fetch(values, size, slot, l->slots, high - low);
-        if (base + TILE <= last)
-            fetch(keys, size, (base + TILE) % l->slots, l->slots, least(TILE, last + 1 - base - TILE));
+        const int64_t slot = (base + low) % l->slots, all = l->slots;
         for (int64_t i = 0; i < TILE; i++) { /* what nobody sees is read as the first or last place that somebody does */
-            slots[i] = slot;
-            if (i >= low && i < high - 1)
-                slot = slot + 1 == l->slots ? 0 : slot + 1;
+            int64_t place = slot + (i < low ? 0 : i < high ? i - low : high - 1 - low);
+            slots[i] = place < all ? place : place - all;
         }
-        scores(size, queries, q, keys, slots, low, high, score);
         for (int64_t i = 0; i < queries; i++) {
-            int64_t place = position + i / group, from = l->window && place >= l->window ? place - l->window + 1 : 0;
-            int64_t first = from > base ? from - base : 0, end = least(TILE, place + 1 - base);
-            keep[i] = weigh(TILE, score[i], first, end, best + i, total + i);
+            int64_t place = position + i / group, oldest = l->window && place >= l->window ? place - l->window + 1 : 0;
+            from[i] = oldest > base ? oldest - base : 0;
+            to[i] = least(TILE, place + 1 - base);
         }
+#define LOOK(N) \
+    look(N, size, q + i * size, past, slots, low, high, from + i, to + i, best + i, total + i, sum + i)
         for (int64_t i = 0; i < queries; i += SHARED)
-            mix(least(SHARED, queries - i), low, high, score + i, values, slots, size, keep + i, sum + i);
+            switch (least(SHARED, queries - i)) {
+            case 1: LOOK(1); break;
+            case 2: LOOK(2); break;
+#if defined(__AVX512F__)
+            case 3: LOOK(3); break;
+            case 4: LOOK(4); break;
+#endif
+            }
+#undef LOOK
     }
-    for (int64_t i = 0; i < queries; i++)
+    for (int64_t i = 0; i < queries; i++) {
+        const float share = 1 / total[i];
         for (int64_t c = 0; c < size; c++)
-            sum[i][c] /= total[i];
+            sum[i][c] *= share;
+    }
 }
 
-/* Store a token's key and value of one head, whose qkv is given, in its row's cache. */
+/* Where a head's keys and values of a row begin in the cache. */
+static inline int64_t store(const Shape *m, const Layer *l, int64_t row, int64_t head)
+{
+    return ((m->first + row) * m->kv_heads + head) * l->slots * m->head_dim;
+}
+
+/* Store a token's key and value of one head, whose queries, key and value are given. */
 static void keep(const Shape *m, const Layer *l, int64_t row, int64_t head, int64_t place, const float *qkv)
 {
-    const int64_t size = m->head_dim, slot = ((m->first + row) * m->kv_heads + head) * l->slots + place % l->slots;
-    const float *own = qkv + (m->heads + head) * size;
-    turn(own, l->k_norm, m->eps, l->cos + place * size, l->sin + place * size, size, 1, l->keys + slot * size);
-    memcpy(l->values + slot * size, own + m->kv_heads * size, sizeof(float) * (size_t)size);
-}
-
-/* Attention of all rows: the tokens' own keys and values are stored first. */
-static void attend(const Shape *m, const Layer *l, int64_t rows, int64_t length, const int64_t *positions,
-                   const float *qkv, float *out)
-{
-    const int64_t size = m->head_dim, wide = (m->heads + 2 * m->kv_heads) * size;
-#pragma omp for schedule(static, 1)
-    for (int64_t unit = 0; unit < rows * m->kv_heads; unit++) {
-        int64_t row = unit / m->kv_heads, head = unit % m->kv_heads;
-        int64_t store = (m->first * m->kv_heads + unit) * l->slots * size;
-        for (int64_t t = 0; t < length; t++)
-            keep(m, l, row, head, positions[row] + t, qkv + (row * length + t) * wide);
-        for (int64_t t = 0; t < length; t += TOGETHER)
-            view(m, l, head, positions[row] + t, least(TOGETHER, length - t), qkv + (row * length + t) * wide,
-                 l->keys + store, l->values + store, out + (row * length + t) * m->heads * size);
-    }
+    const int64_t size = m->head_dim, to = store(m, l, row, head) + place % l->slots * size;
+    const float *key = qkv + m->heads / m->kv_heads * size;
+    turn(key, l->k_norm, m->eps, l->cos + place * size, l->sin + place * size, size, 1, l->keys + to);
+    memcpy(l->values + to, key + size, sizeof(float) * (size_t)size);
 }

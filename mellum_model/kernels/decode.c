@@ -1,13 +1,17 @@
 /* The next few tokens of each row against the cache, in float32 on CPU: one call a step instead of a thousand operations.
  *
- * What a step costs is reading its weights. So each matrix lies in panels of PANEL outputs, a panel is read once for all
- * rows that meet it, and every sum runs over its inputs in order: a row's result does not depend on which other rows are
- * computed with it. Work is divided by output, so no two threads write the same number, and always in the same way, so
- * that a thread finds in its core's cache what is still there of the step before.
+ * Threads share a layer out by what is inside it, as Megatron's tensor parallelism does: some key-value heads with their
+ * projections, some columns of the experts. So each reads weights of its own, the same ones at every step, and what two
+ * threads must tell one another is a sum a token, twice a layer. Few tokens: each thread keeps the residual stream for
+ * itself, and adds up what all found. Many: each adds up some tokens for all.
  *
- * Shapes: N = rows · length tokens, D hidden, H heads, K key-value heads, C head dimension, S slots of the cache,
- * E experts, X experts a token, F expert width. A matrix [O, I] is stored [O / PANEL, I, PANEL], padded with zeros.
+ * A token's result does not depend on which others are computed with it, only on how many threads there are.
+ *
+ * Shapes: N = rows · length tokens, D hidden, H heads, K key-value heads, G = H / K, C head dimension, S slots of the
+ * cache, E experts, X experts a token, F expert width. A matrix [O, I] is stored [O / PANEL, I, PANEL], padded with zeros.
  */
+#include <omp.h>
+
 #include "vectors.h"
 
 /* Mirrored, field by field, in structures.py. */
@@ -18,11 +22,12 @@ typedef struct {
 } Shape;
 
 typedef struct {
-    const float *input_norm, *qkv, *qkv_bias, *q_norm, *k_norm, *out, *out_bias, *post_norm;
-    const float *router;         /* [E, D], not in panels; none in a dense layer, which is its only expert */
-    const float *gate_up, *down; /* of each expert a panel of gate, one of up, and so on; of each panel all experts */
+    const float *input_norm, *q_norm, *k_norm, *out, *out_bias, *post_norm;
+    const float *qkv, *qkv_bias; /* of each key-value head: its queries', key's and value's outputs, panels of its own */
+    const float *router;         /* [E / LANES, D, LANES]; none in a dense layer, which is its only expert */
+    const float *feed;           /* [E, F / PANEL] times a panel of gate, one of up, and their inputs of down's panels */
     int64_t experts, width;
-    float *keys, *values;    /* [R, K, S, C] */
+    float *keys, *values;   /* [R, K, S, C] */
     const float *cos, *sin; /* [positions, C]; sin carries the sign of the half it is added to */
     int64_t slots, window;  /* window 0: all is seen */
 } Layer;
@@ -44,358 +49,351 @@ typedef struct {
     const int64_t *positions; /* [R] of the next token, which is not in the cache yet */
     int64_t *tokens;          /* [R, 1 + drafts]: given the next one, the drafts are added */
     int64_t *wanted;          /* [R, 1 + drafts] the best token after each of these */
-    float *states, *logits;   /* [R, 1 + drafts, D] and [.., vocabulary] of them */
+    float *states;            /* [R, 1 + drafts, D] */
     float *drafted;           /* [R, D] the MTP head's own */
 } Round;
 
 typedef struct {
-    int64_t width, reach;         /* most pairs of a row; states of a row in `states` */
-    const int64_t *counts;        /* [R] pairs of each row, at least one; the last is at positions[row] - 1 */
-    const int64_t *tokens;        /* [R, width] */
-    const float *states;          /* [R, reach, D], the state before each of these tokens */
+    int64_t width, reach;  /* most pairs of a row; states of a row in `states` */
+    const int64_t *counts; /* [R] pairs of each row, at least one; the last is at positions[row] - 1 */
+    const int64_t *tokens; /* [R, width] */
+    const float *states;   /* [R, reach, D], the state before each of these tokens */
 } Pairs;
 
+enum { ALIKE = 32 }; /* tokens times threads up to which every thread keeps all tokens */
+
+/* For T threads. M: N, or ALIKE if that is more. */
 typedef struct {
-    float *x, *h, *qkv, *attended, *act, *weights; /* [N, D], [N, D], [N, (H + 2K)·C], [N, H·C], [N·X, F], [N, X] */
-    float *pairs;                                  /* [N, 2D] */
-    int64_t *chosen, *order, *begins;              /* [N, X], [N·X] choices by expert, [E + 1] */
+    float *x, *h, *pairs;           /* [M, D], [M, D], [M, 2D]; N of them each thread's own, where all are alike */
+    int64_t *chosen;                /* [M, X] */
+    float *weights;                 /* [M, X] */
+    int64_t *order;                 /* [T, N·X] choices by expert */
+    float *qkv, *attended;          /* [K, N, (G + 2)·C] padded, [N, H·C], by head first */
+    float *looked, *fed;            /* [T, N, D] padded, each: a thread's part of a layer's two sums */
+    float *tops;                    /* [T, N] */
+    int64_t *where;                 /* [T, N] */
 } Scratch;
 
+#include "products.h"
+
+/* What a thread has to do with n tokens. */
+typedef struct {
+    int64_t id, team, n;
+    int64_t alike, first, end;   /* whether all keep all tokens; the tokens that this one adds up */
+    int64_t parts, part;         /* of the key-value heads */
+    int64_t head, heads;         /* its own: the first, how many */
+    int64_t groups, token, upto; /* more threads than heads share the tokens out as well: its own ones */
+} Part;
+
+static Part part_of(const Shape *m, int64_t n)
+{
+    const int64_t id = omp_get_thread_num(), team = omp_get_num_threads(), heads = m->kv_heads;
+    const int64_t parts = least(team, heads), groups = team / parts, part = id % parts, group = id / parts;
+    const int64_t alike = n * team <= ALIKE, head = heads * part / parts;
+    return (Part){
+        .id = id, .team = team, .n = n,
+        .alike = alike, .first = alike ? 0 : n * id / team, .end = alike ? n : n * (id + 1) / team,
+        .parts = parts, .part = part, .head = head, .heads = heads * (part + 1) / parts - head,
+        .groups = groups, .token = least(n, n * group / groups), .upto = least(n, n * (group + 1) / groups),
+    };
+}
+
+/* Where it does it. */
+typedef struct {
+    float *x, *h, *pairs, *weights, *fed;
+    int64_t *chosen, *order;
+} Desk;
+
+static Desk desk_of(const Shape *m, const Part *p, const Scratch *s)
+{
+    const int64_t own = p->alike ? p->id * p->n : 0, hidden = m->hidden, each = m->top_k;
+    return (Desk){
+        .x = s->x + own * hidden, .h = s->h + own * hidden, .pairs = s->pairs + 2 * own * hidden,
+        .weights = s->weights + own * each, .chosen = s->chosen + own * each,
+        .order = s->order + p->id * p->n * each, .fed = s->fed + p->id * p->n * padded(hidden),
+    };
+}
+
 #include "attention.h"
+#include "experts.h"
+#include "sequences.h"
 
 int64_t panel_width(void) { return PANEL; }
 
-static inline int64_t panels(int64_t outputs) { return (outputs + PANEL - 1) / PANEL; }
+int64_t lanes(void) { return LANES; }
 
-/* y[r] += panel · x[r] from input `first` on, for few rows, whose number is a constant wherever this is expanded: sums
- * then stay in registers. `ahead` asks for as much of the matrix as this reads, BLOCK inputs further on. */
-static inline __attribute__((always_inline)) void tile(
-    const int rows, const float *panel, int64_t first, int64_t depth, const float *const *x, float (*y)[PANEL],
-    const int ahead)
-{
-    vec sum[MOST][WIDE];
-    for (int r = 0; r < rows; r++)
-        for (int b = 0; b < WIDE; b++)
-            sum[r][b] = *(const loose *)(y[r] + b * LANES);
-    panel += first * PANEL;
-    for (int64_t d = first; d < first + depth; d++, panel += PANEL) {
-        vec weight[WIDE];
-#pragma GCC unroll 4
-        for (int b = 0; b < WIDE; b++)
-            weight[b] = *(const loose *)(panel + b * LANES);
-#if defined(__AVX512F__)
-        for (int b = 0; b < WIDE; b++)
-            __asm__("" : "+v"(weight[b])); /* lest it be read anew for every row */
-#endif
-        for (int b = 0; ahead && b < PANEL; b += LINE)
-            __builtin_prefetch(panel + BLOCK * PANEL + b, 0, 2);
-#pragma GCC unroll 6
-        for (int r = 0; r < rows; r++)
-#pragma GCC unroll 4
-            for (int b = 0; b < WIDE; b++)
-                sum[r][b] += x[r][d] * weight[b];
-    }
-    for (int r = 0; r < rows; r++)
-        for (int b = 0; b < WIDE; b++)
-            *(loose *)(y[r] + b * LANES) = sum[r][b];
-}
+int64_t alike(void) { return ALIKE; }
 
-static inline __attribute__((always_inline)) void tiles(
-    int64_t rows, const float *panel, int64_t first, int64_t depth, const float *const *x, float (*y)[PANEL],
-    const int ahead)
+/* Wait for what is shared: a thread that keeps all tokens has none to wait for. */
+static inline void meet(const Part *p)
 {
-    switch (rows) {
-    case 1: tile(1, panel, first, depth, x, y, ahead); break;
-    case 2: tile(2, panel, first, depth, x, y, ahead); break;
-#if !defined(__AVX__) || defined(__AVX512F__)
-    case 3: tile(3, panel, first, depth, x, y, ahead); break;
-    case 4: tile(4, panel, first, depth, x, y, ahead); break;
-#endif
-#if defined(__AVX512F__)
-    case 5: tile(5, panel, first, depth, x, y, ahead); break;
-    case 6: tile(6, panel, first, depth, x, y, ahead); break;
-#endif
+    if (!p->alike) {
+#pragma omp barrier
     }
 }
 
-/* y[r] = panel · x[r] for at most GROUP rows.
- *
- * More than MOST take turns at a block of inputs, which the first of them reads from memory and the rest from the
- * nearest cache; meanwhile the next block is asked for, so that memory is not idle. */
-static void multiply(int64_t rows, const float *panel, int64_t depth, const float *const *x, float (*y)[PANEL])
+/* x += sums [parts, N, D] + bias; h = its norm; where a layer is given, the experts that it chooses. */
+static void settle(const Shape *m, const Part *p, const Desk *k, const float *sums, int64_t parts, const float *bias,
+                   const float *norm, const Layer *l)
 {
-    memset(y, 0, sizeof(*y) * (size_t)rows);
-    if (rows <= MOST) {
-        tiles(rows, panel, 0, depth, x, y, 0);
-        return;
-    }
-    int64_t turns = (rows + MOST - 1) / MOST, each = (rows + turns - 1) / turns;
-    for (int64_t first = 0; first < depth; first += BLOCK) {
-        int64_t block = least(BLOCK, depth - first);
-        tiles(each, panel, first, block, x, y, 0);
-        tiles(least(each, rows - each), panel, first, block, x + each, y + each, 1);
-        for (int64_t r = 2 * each; r < rows; r += each)
-            tiles(least(each, rows - r), panel, first, block, x + r, y + r, 0);
-    }
-}
-
-#include "sequences.h"
-
-/* y [N, outputs] = x [N, depth] · matrix, + bias, + onto; panels are shared out among the threads. */
-static void dense(int64_t n, const float *matrix, const float *bias, int64_t depth, int64_t outputs, const float *x,
-                  const float *onto, float *y)
-{
-#pragma omp for schedule(static)
-    for (int64_t p = 0; p < panels(outputs); p++) {
-        int64_t first = p * PANEL, count = least(PANEL, outputs - first);
-        for (int64_t begin = 0; begin < n; begin += GROUP) {
-            int64_t rows = least(GROUP, n - begin);
-            const float *from[GROUP];
-            float result[GROUP][PANEL];
-            for (int64_t r = 0; r < rows; r++)
-                from[r] = x + (begin + r) * depth;
-            multiply(rows, matrix + first * depth, depth, from, result);
-            for (int64_t r = 0; r < rows; r++) {
-                int64_t place = (begin + r) * outputs + first;
-                for (int64_t o = 0; o < count; o++)
-                    y[place + o] = result[r][o] + (bias ? bias[first + o] : 0) + (onto ? onto[place + o] : 0);
-            }
+    const int64_t hidden = m->hidden, each = m->top_k;
+    for (int64_t i = p->first; i < p->end; i++) {
+        float *x = k->x + i * hidden, *h = k->h + i * hidden;
+        for (int64_t d = 0; bias && d < hidden; d++)
+            x[d] += bias[d];
+        for (int64_t part = 0; part < parts; part++) {
+            const float *sum = sums + (part * p->n + i) * padded(hidden);
+            for (int64_t d = 0; d < hidden; d++)
+                x[d] += sum[d];
+        }
+        rms_norm(x, norm, m->eps, hidden, h);
+        if (l && l->router) {
+            route(m, l, h, k->chosen + i * each, k->weights + i * each);
+        } else if (l) {
+            k->chosen[i] = 0;
+            k->weights[i] = 1;
         }
     }
+    meet(p);
 }
 
-static void norms(const Shape *m, int64_t n, const float *x, const float *weight, float *y)
-{
-#pragma omp for schedule(static)
-    for (int64_t i = 0; i < n; i++)
-        rms_norm(x + i * m->hidden, weight, m->eps, m->hidden, y + i * m->hidden);
-}
+/* Floats of a token's queries, key and value of one key-value head. */
+static inline int64_t wide(const Shape *m) { return (m->heads / m->kv_heads + 2) * m->head_dim; }
 
-/* The best experts of a token and their weights. */
-static void route(const Shape *m, const Layer *l, const float *h, int64_t *chosen, float *weights)
+/* Queries, keys and values of a thread's own heads and tokens. */
+static void project(const Shape *m, const Layer *l, const Part *p, const Desk *k, const Scratch *s)
 {
-    float logits[l->experts], sum = 0;
-    for (int64_t e = 0; e < l->experts; e++)
-        logits[e] = dot(h, l->router + e * m->hidden, m->hidden);
-    float top = logits[0];
-    for (int64_t e = 1; e < l->experts; e++)
-        top = logits[e] > top ? logits[e] : top;
-    for (int64_t e = 0; e < l->experts; e++) {
-        logits[e] = exponential(logits[e] - top);
-        sum += logits[e];
+    const int64_t across = padded(wide(m)), hidden = m->hidden;
+    for (int64_t head = p->head; head < p->head + p->heads; head++) {
+        float *own = s->qkv + (head * p->n + p->token) * across;
+        product(p->upto - p->token, l->qkv + head * across * hidden, PANEL * hidden, hidden, wide(m),
+                k->h + p->token * hidden, hidden, own, across);
+        for (int64_t i = 0; l->qkv_bias && i < p->upto - p->token; i++)
+            for (int64_t o = 0; o < wide(m); o++)
+                own[i * across + o] += l->qkv_bias[head * wide(m) + o];
     }
-    float picked = 0;
-    for (int64_t k = 0; k < m->top_k; k++) {
-        int64_t best = 0;
-        for (int64_t e = 1; e < l->experts; e++)
-            best = logits[e] > logits[best] ? e : best;
-        chosen[k] = best;
-        weights[k] = logits[best];
-        picked += logits[best];
-        logits[best] = -1;
-    }
-    for (int64_t k = 0; k < m->top_k; k++)
-        weights[k] /= m->normalise ? picked : sum;
 }
 
-/* Choices in the order of their experts. */
-static void sort(int64_t choices, int64_t experts, const int64_t *chosen, int64_t *order, int64_t *begins)
+/* Attention of own heads and tokens, `projected` of which share qkv, and their part of its output. */
+static void look_back(const Shape *m, const Layer *l, const Part *p, int64_t projected, int64_t length,
+                      const int64_t *positions, const Scratch *s)
 {
-    int64_t place = 0;
-    for (int64_t e = 0; e < experts; e++) {
-        begins[e] = place;
-        for (int64_t i = 0; i < choices; i++)
-            if (chosen[i] == e)
-                order[place++] = i;
+    const int64_t each = m->heads / m->kv_heads * m->head_dim, across = p->heads * each, last = p->head + p->heads;
+    float *attended = s->attended + p->head * each * p->n;
+    for (int64_t head = p->head; head < last; head++)
+        for (int64_t t = p->token; t < p->upto; t++)
+            keep(m, l, t / length, head, positions[t / length] + t % length,
+                 s->qkv + (head * projected + t) * padded(wide(m)));
+    if (p->groups > 1) { /* earlier tokens of a row may be another thread's */
+#pragma omp barrier
     }
-    begins[experts] = place;
-}
-
-/* The feed-forward part, added to x. */
-static void feed(const Shape *m, const Layer *l, int64_t n, const Scratch *s)
-{
-    const int64_t each = l->router ? m->top_k : 1, width = l->width, hidden = m->hidden;
-    const int64_t half = panels(width), gate_up = 2 * half * PANEL * hidden;
-#pragma omp for schedule(static)
-    for (int64_t i = 0; i < n; i++) {
-        rms_norm(s->x + i * hidden, l->post_norm, m->eps, hidden, s->h + i * hidden);
-        if (l->router) {
-            route(m, l, s->h + i * hidden, s->chosen + i * each, s->weights + i * each);
-        } else {
-            s->chosen[i] = 0;
-            s->weights[i] = 1;
+    for (int64_t t = p->token, count; t < p->upto; t += count) {
+        const int64_t row = t / length, then = t + (count = least(TOGETHER, least(p->upto, (row + 1) * length) - t));
+        for (int64_t head = p->head; head < last; head++) {
+            const int64_t from = store(m, l, row, head), more = then < p->upto;
+            const int64_t next = head + 1 < last ? store(m, l, row, head + 1)
+                                                 : store(m, l, more ? then / length : row, more ? p->head : head);
+            const Past past = {l->keys + from, l->values + from, l->keys + next, l->values + next};
+            view(m, l, positions[row] + t % length, count, s->qkv + (head * projected + t) * padded(wide(m)), &past,
+                 attended + t * across + (head - p->head) * each, across);
         }
     }
-#pragma omp single
-    sort(n * each, l->experts, s->chosen, s->order, s->begins);
-#pragma omp for schedule(static, 1)
-    for (int64_t unit = 0; unit < l->experts * half; unit++) {
-        int64_t expert = unit / half, p = unit % half, end = s->begins[expert + 1];
-        for (int64_t begin = s->begins[expert]; begin < end; begin += GROUP) {
-            int64_t rows = least(GROUP, end - begin), count = least(PANEL, width - p * PANEL);
-            const float *from[GROUP];
-            float gate[GROUP][PANEL], up[GROUP][PANEL];
-            for (int64_t r = 0; r < rows; r++)
-                from[r] = s->h + s->order[begin + r] / each * hidden;
-            const float *panel = l->gate_up + expert * gate_up + 2 * p * PANEL * hidden;
-            multiply(rows, panel, hidden, from, gate);
-            multiply(rows, panel + PANEL * hidden, hidden, from, up);
-            for (int64_t r = 0; r < rows; r++) {
-                float weight = s->weights[s->order[begin + r]], *act = s->act + (begin + r) * width + p * PANEL;
-#pragma omp simd
-                for (int64_t o = 0; o < count; o++)
-                    act[o] = gate[r][o] / (1 + exponential(-gate[r][o])) * up[r][o] * weight;
-            }
-        }
-    }
-#pragma omp for schedule(static)
-    for (int64_t p = 0; p < panels(hidden); p++) {
-        int64_t first = p * PANEL, count = least(PANEL, hidden - first);
-        for (int64_t expert = 0; expert < l->experts; expert++) {
-            int64_t end = s->begins[expert + 1];
-            for (int64_t begin = s->begins[expert]; begin < end; begin += GROUP) {
-                int64_t rows = least(GROUP, end - begin);
-                const float *from[GROUP];
-                float result[GROUP][PANEL];
-                for (int64_t r = 0; r < rows; r++)
-                    from[r] = s->act + (begin + r) * width;
-                multiply(rows, l->down + (p * l->experts + expert) * width * PANEL, width, from, result);
-                for (int64_t r = 0; r < rows; r++) {
-                    float *x = s->x + s->order[begin + r] / each * hidden + first;
-                    for (int64_t o = 0; o < count; o++)
-                        x[o] += result[r][o];
-                }
-            }
-        }
-    }
+    product(p->upto - p->token, l->out + p->head * each * PANEL, m->heads * m->head_dim * PANEL, across, m->hidden,
+            attended + p->token * across, across, s->looked + (p->part * p->n + p->token) * padded(m->hidden),
+            padded(m->hidden));
 }
 
-/* best[i] = where row i of logits [N, V] = x [N, D] · out is largest, the first of equals. */
-static void best(const Model *model, const Shape *m, int64_t n, const float *x, float *logits, int64_t *best)
+/* What follows a layer's projections: x is what the sums come to, once they are added to it. */
+static void go_on(const Shape *m, const Layer *l, const Part *p, const Desk *k, int64_t projected, int64_t length,
+                  const int64_t *positions, const Scratch *s)
 {
-    const int64_t vocabulary = model->vocabulary;
-    dense(n, model->out, 0, m->hidden, vocabulary, x, 0, logits);
-#pragma omp for schedule(static)
-    for (int64_t i = 0; i < n; i++) {
-        const float *row = logits + i * vocabulary;
-        float top = row[0];
-#pragma omp simd reduction(max : top)
-        for (int64_t o = 0; o < vocabulary; o++)
-            top = row[o] > top ? row[o] : top;
-        best[i] = 0;
-        while (row[best[i]] != top && best[i] < vocabulary - 1)
-            best[i]++;
-    }
+    look_back(m, l, p, projected, length, positions, s);
+#pragma omp barrier
+    settle(m, p, k, s->looked, p->parts, l->out_bias, l->post_norm, l);
+    feed(m, l, p, k);
+#pragma omp barrier
 }
 
-/* Queries, keys and values of s->x [N, D]. */
-static void project(const Shape *m, const Layer *l, int64_t n, const Scratch *s)
+/* The norm of what a last layer found: returned, [N, D], and written to `states` for whoever asks later. */
+static const float *finish(const Shape *m, const Part *p, const Desk *k, const float *norm, const Scratch *s, float *states)
 {
-    norms(m, n, s->x, l->input_norm, s->h);
-    dense(n, l->qkv, l->qkv_bias, m->hidden, (m->heads + 2 * m->kv_heads) * m->head_dim, s->h, 0, s->qkv);
-}
-
-/* What comes after them: attention over the cache, and the feed-forward part. */
-static void go_on(const Shape *m, const Layer *l, int64_t rows, int64_t length, const int64_t *positions,
-                  const Scratch *s)
-{
-    attend(m, l, rows, length, positions, s->qkv, s->attended);
-    dense(rows * length, l->out, l->out_bias, m->heads * m->head_dim, m->hidden, s->attended, s->x, s->x);
-    feed(m, l, rows * length, s);
+    settle(m, p, k, s->fed, p->team, 0, norm, 0);
+    if (!p->alike || p->id == 0)
+        memcpy(states + p->first * m->hidden, k->h + p->first * m->hidden,
+               sizeof(float) * (size_t)((p->end - p->first) * m->hidden));
+    return k->h;
 }
 
 /* The trunk on the next tokens [R, length] of each row: states [R, length, D]. */
-static void trunk(const Model *model, const Shape *m, const int64_t *tokens, int64_t rows, int64_t length,
+static const float *trunk(const Model *model, const Shape *m, const Part *p, const int64_t *tokens, int64_t length,
                   const int64_t *positions, const Scratch *s, float *states)
 {
-    const int64_t n = rows * length, hidden = m->hidden;
-#pragma omp for schedule(static)
-    for (int64_t i = 0; i < n; i++)
-        memcpy(s->x + i * hidden, model->embedding + tokens[i] * hidden, sizeof(float) * (size_t)hidden);
-    for (const Layer *l = model->layers; l < model->layers + model->count; l++) {
-        project(m, l, n, s);
-        go_on(m, l, rows, length, positions, s);
+    const int64_t hidden = m->hidden;
+    const Desk desk = desk_of(m, p, s);
+    for (int64_t i = p->first; i < p->end; i++)
+        memcpy(desk.x + i * hidden, model->embedding + tokens[i] * hidden, sizeof(float) * (size_t)hidden);
+    for (int64_t i = 0; i < model->count; i++) {
+        const Layer *l = model->layers + i;
+        settle(m, p, &desk, s->fed, i ? p->team : 0, 0, l->input_norm, 0);
+        project(m, l, p, &desk, s);
+        go_on(m, l, p, &desk, p->n, length, positions, s);
     }
-    norms(m, n, s->x, model->norm, states);
+    return finish(m, p, &desk, model->norm, s, states);
 }
 
 /* The MTP head on each row's pairs, the last of which is at positions[row] - back: that one's state, [R, D].
  *
  * Of the pairs before it only keys and values are wanted. They come after all last ones: pair j of a row in place
  * rows + row · (width - 1) + j. */
-static void head(const Model *model, const Shape *m, const Pairs *p, int64_t rows, const int64_t *positions,
-                 int64_t back, const Scratch *s, float *out)
+static const float *head(const Model *model, const Shape *m, const Part *p, const Pairs *pairs, int64_t rows,
+                 const int64_t *positions, int64_t back, const Scratch *s, float *out)
 {
-    const int64_t hidden = m->hidden, before = p->width - 1, n = rows * p->width;
-    const Layer *layer = model->layers + model->count;
+    const int64_t hidden = m->hidden, before = pairs->width - 1;
+    const Layer *l = model->layers + model->count;
+    const Part all = part_of(m, rows * pairs->width);
+    Desk desk = desk_of(m, &all, s);
     int64_t last[rows];
     for (int64_t row = 0; row < rows; row++)
         last[row] = positions[row] - back;
-#pragma omp for schedule(static)
-    for (int64_t i = 0; i < n; i++) {
-        int64_t row = i / p->width, j = i % p->width, place = rows + row * before + j;
-        if (j >= p->counts[row]) { /* no such pair: the place before is none's, as the last one's is row */
-            memset(s->pairs + 2 * (place - 1) * hidden, 0, sizeof(float) * 2 * (size_t)hidden);
+    for (int64_t i = all.first; i < all.end; i++) {
+        int64_t row = i < rows ? i : (i - rows) / before, of = pairs->counts[row];
+        int64_t j = i < rows ? of - 1 : (i - rows) % before;
+        float *pair = desk.pairs + 2 * i * hidden;
+        memset(desk.x + i * hidden, 0, sizeof(float) * (size_t)hidden);
+        if (i >= rows && j >= of - 1) { /* no such pair */
+            memset(pair, 0, sizeof(float) * 2 * (size_t)hidden);
             continue;
         }
-        float *pair = s->pairs + 2 * (j == p->counts[row] - 1 ? row : place) * hidden;
-        rms_norm(model->embedding + p->tokens[i] * hidden, model->head.token_norm, m->eps, hidden, pair);
-        rms_norm(p->states + (row * p->reach + j) * hidden, model->head.state_norm, m->eps, hidden, pair + hidden);
+        const int64_t token = pairs->tokens[row * pairs->width + j];
+        rms_norm(model->embedding + token * hidden, model->head.token_norm, m->eps, hidden, pair);
+        rms_norm(pairs->states + (row * pairs->reach + j) * hidden, model->head.state_norm, m->eps, hidden, pair + hidden);
     }
-    dense(n, model->head.fc, 0, 2 * hidden, hidden, s->pairs, 0, s->x);
-    project(m, layer, n, s);
-    if (before) {
-        const int64_t wide = (m->heads + 2 * m->kv_heads) * m->head_dim;
-#pragma omp for schedule(static)
-        for (int64_t i = 0; i < rows * before; i++) {
-            int64_t row = i / before, j = i % before;
-            for (int64_t h = 0; h < m->kv_heads && j < p->counts[row] - 1; h++)
-                keep(m, layer, row, h, last[row] - p->counts[row] + 1 + j, s->qkv + (rows + i) * wide);
-        }
+    meet(&all);
+    const int64_t inputs = 2 * hidden, begin = inputs * all.id / all.team, end = inputs * (all.id + 1) / all.team;
+    product(all.n, model->head.fc + begin * PANEL, inputs * PANEL, end - begin, hidden, desk.pairs + begin, inputs,
+            desk.fed, padded(hidden));
+#pragma omp barrier
+    settle(m, &all, &desk, s->fed, all.team, 0, l->input_norm, 0);
+    project(m, l, &all, &desk, s);
+    for (int64_t i = all.token > rows ? all.token : rows; i < all.upto; i++) {
+        int64_t row = (i - rows) / before, j = (i - rows) % before;
+        for (int64_t h = all.head; h < all.head + all.heads && j < pairs->counts[row] - 1; h++)
+            keep(m, l, row, h, last[row] - pairs->counts[row] + 1 + j, s->qkv + (h * all.n + i) * padded(wide(m)));
     }
-    go_on(m, layer, rows, 1, last, s);
-    norms(m, rows, s->x, model->head.norm, out);
+    if (all.groups > 1) { /* whose tokens are whose differs from here on */
+#pragma omp barrier
+    }
+    Part own = *p; /* the rows' last pairs, which lie first: where they are kept stays the same */
+    own.alike = all.alike;
+    own.first = all.alike ? 0 : rows * p->id / p->team;
+    own.end = all.alike ? rows : rows * (p->id + 1) / p->team;
+    desk.fed = s->fed + own.id * rows * padded(hidden);
+    go_on(m, l, &own, &desk, all.n, 1, last, s);
+    return finish(m, &own, &desk, model->head.norm, s, out);
 }
 
-/* logits [N, vocabulary] of states [N, D]. */
+/* best[i] = where row i of h [N, D] · out is largest, the first of equals: each thread finds it in panels of its own. */
+static void choose(const Model *model, const Shape *m, const Part *p, const float *h, const Scratch *s, int64_t *best)
+{
+    const int64_t all = panels(model->vocabulary), first = all * p->id / p->team, end = all * (p->id + 1) / p->team;
+    float *tops = s->tops + p->id * p->n;
+    int64_t *where = s->where + p->id * p->n;
+    for (int64_t i = 0; i < p->n; i++) {
+        tops[i] = -INFINITY;
+        where[i] = 0;
+    }
+    for (int64_t panel = first; panel < end; panel++)
+        for (int64_t begin = 0; begin < p->n; begin += GROUP) {
+            int64_t rows = least(GROUP, p->n - begin), count = least(PANEL, model->vocabulary - panel * PANEL);
+            const float *from[GROUP];
+            float logits[GROUP][PANEL], *to[GROUP];
+            for (int64_t r = 0; r < rows; r++) {
+                from[r] = h + (begin + r) * m->hidden;
+                to[r] = logits[r];
+            }
+            multiply(rows, model->out + panel * PANEL * m->hidden, m->hidden, from, to, 0, 0);
+            for (int64_t r = 0; r < rows; r++) {
+                for (int64_t o = count; o < PANEL; o++)
+                    logits[r][o] = -INFINITY;
+                vec most = *(loose *)logits[r];
+                for (int o = LANES; o < PANEL; o += LANES)
+                    most = pick(*(loose *)(logits[r] + o) > most, *(loose *)(logits[r] + o), most);
+                float top = largest(most);
+                if (top > tops[begin + r]) {
+                    tops[begin + r] = top;
+                    for (int64_t o = count - 1; o >= 0; o--)
+                        where[begin + r] = logits[r][o] == top ? panel * PANEL + o : where[begin + r];
+                }
+            }
+        }
+#pragma omp barrier
+    for (int64_t i = 0; i < p->n; i++) {
+        float top = s->tops[i];
+        best[i] = s->where[i];
+        for (int64_t id = 1; id < p->team; id++)
+            if (s->tops[id * p->n + i] > top) {
+                top = s->tops[id * p->n + i];
+                best[i] = s->where[id * p->n + i];
+            }
+    }
+}
+
+/* logits [N, padded(vocabulary)] of states [N, D]. */
 void run_out(const Model *model, const Shape *m, int64_t n, const float *states, float *logits)
 {
+    const int64_t all = panels(model->vocabulary);
 #pragma omp parallel num_threads((int)m->threads)
-    dense(n, model->out, 0, m->hidden, model->vocabulary, states, 0, logits);
+    {
+        const int64_t id = omp_get_thread_num(), team = omp_get_num_threads(), first = all * id / team * PANEL;
+        product(n, model->out + first * m->hidden, PANEL * m->hidden, m->hidden, all * (id + 1) / team * PANEL - first,
+                states, m->hidden, logits + first, all * PANEL);
+    }
 }
 
 void run_trunk(const Model *model, const Shape *m, const int64_t *tokens, int64_t rows, int64_t length,
                const int64_t *positions, const Scratch *s, float *states)
 {
 #pragma omp parallel num_threads((int)m->threads)
-    trunk(model, m, tokens, rows, length, positions, s, states);
+    {
+        const Part p = part_of(m, rows * length);
+        trunk(model, m, &p, tokens, length, positions, s, states);
+    }
 }
 
-void run_head(const Model *model, const Shape *m, const Pairs *p, int64_t rows, const int64_t *positions,
+void run_head(const Model *model, const Shape *m, const Pairs *pairs, int64_t rows, const int64_t *positions,
               const Scratch *s, float *out)
 {
 #pragma omp parallel num_threads((int)m->threads)
-    head(model, m, p, rows, positions, 1, s, out);
+    {
+        const Part p = part_of(m, rows);
+        head(model, m, &p, pairs, rows, positions, 1, s, out);
+    }
 }
 
 /* Greedy decoding: drafts by the MTP head, then the trunk on the next token of each row and its drafts. */
 void run_round(const Model *model, const Shape *m, const Round *r, const Pairs *pairs, const Scratch *s)
 {
     const int64_t rows = r->rows, length = 1 + r->drafts;
-    int64_t found[rows], ones[rows];
-    for (int64_t row = 0; row < rows; row++)
-        ones[row] = 1;
-    const Pairs own = {1, 1, ones, found, r->drafted};
 #pragma omp parallel num_threads((int)m->threads)
     {
-        for (int64_t ahead = 0; ahead < r->drafts; ahead++) {
-            head(model, m, ahead ? &own : pairs, rows, r->positions, 1 - ahead, s, r->drafted);
-            best(model, m, rows, r->drafted, r->logits, found);
-#pragma omp single
-            for (int64_t row = 0; row < rows; row++)
-                r->tokens[row * length + 1 + ahead] = found[row];
+        /* Every thread knows all that was found: none waits for another to write it down. */
+        int64_t found[rows], ones[rows], tokens[rows * length], wanted[rows * length];
+        const Pairs own = {1, 1, ones, found, r->drafted};
+        const Part few = part_of(m, rows), many = part_of(m, rows * length);
+        for (int64_t row = 0; row < rows; row++) {
+            ones[row] = 1;
+            tokens[row * length] = r->tokens[row * length];
         }
-        trunk(model, m, r->tokens, rows, length, r->positions, s, r->states);
-        best(model, m, rows * length, r->states, r->logits, r->wanted);
+        for (int64_t ahead = 0; ahead < r->drafts; ahead++) {
+            const Pairs *given = ahead ? &own : pairs;
+            choose(model, m, &few, head(model, m, &few, given, rows, r->positions, 1 - ahead, s, r->drafted), s, found);
+            for (int64_t row = 0; row < rows; row++)
+                tokens[row * length + 1 + ahead] = found[row];
+        }
+        choose(model, m, &many, trunk(model, m, &many, tokens, length, r->positions, s, r->states), s, wanted);
+        if (few.id == 0) {
+            memcpy(r->tokens, tokens, sizeof tokens);
+            memcpy(r->wanted, wanted, sizeof wanted);
+        }
     }
 }

@@ -18,8 +18,8 @@ class Shape(Structure):
 
 
 _WEIGHTS = (
-    *("input_norm", "qkv", "qkv_bias", "q_norm", "k_norm", "out", "out_bias"),
-    *("post_norm", "router", "gate_up", "down"),
+    *("input_norm", "q_norm", "k_norm", "out", "out_bias", "post_norm"),
+    *("qkv", "qkv_bias", "router", "feed"),
 )
 
 
@@ -60,7 +60,7 @@ class Round(Structure):
     _fields_ = [
         ("rows", c_int64),
         ("drafts", c_int64),
-        *((name, c_void_p) for name in ("positions", "tokens", "wanted", "states", "logits", "drafted")),
+        *((name, c_void_p) for name in ("positions", "tokens", "wanted", "states", "drafted")),
     ]
 
 
@@ -79,5 +79,8 @@ class Scratch(Structure):
 
     _fields_ = [
         (name, c_void_p)
-        for name in ("x", "h", "qkv", "attended", "act", "weights", "pairs", "chosen", "order", "begins")
+        for name in (
+            *("x", "h", "pairs", "chosen", "weights", "order"),
+            *("qkv", "attended", "looked", "fed", "tops", "where"),
+        )
     ]

@@ -17,6 +17,7 @@ enum { GROUP = 24, BLOCK = 64 }; /* rows that share a pass over a panel, and inp
 
 typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef float loose __attribute__((vector_size(4 * LANES), aligned(4), may_alias)); /* anywhere in memory */
+typedef int32_t ints __attribute__((vector_size(4 * LANES)));
 
 static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -50,51 +51,74 @@ static void rms_norm(const float *x, const float *weight, double eps, int64_t si
         y[i] = x[i] * scale * weight[i];
 }
 
+/* a where all bits of a lane are set, b where none is. */
+static inline vec pick(ints where, vec a, vec b) { return (vec)(((ints)a & where) | ((ints)b & ~where)); }
+
 /* e^x of each lane, as `exponential` has it: that one a compiler may leave a number at a time. */
 static inline vec exponentials(vec x)
 {
-    typedef int32_t ints __attribute__((vector_size(4 * LANES)));
     const ints above = x > -87.3f; /* all bits where true */
-    x = (vec)(((ints)x & above) | ((ints)(vec){0} & ~above));
+    x = pick(above, pick(x < 88.3f, x, (vec){0} + 88.3f), (vec){0});
     vec whole = (x * 1.442695041f + 12582912.0f) - 12582912.0f; /* 1.5 · 2^23: what is added is rounded to whole */
     vec rest = x - whole * 0.693359375f + whole * 2.12194440e-4f;
     vec series = 1 + rest + rest * rest * (0.5f + rest * (0.16666665459f + rest * (4.1665795894e-2f
         + rest * (8.3334519073e-3f + rest * (1.3981999507e-3f + rest * 1.9875691500e-4f)))));
     ints power = (__builtin_convertvector(whole, ints) + 127) << 23;
-    return (vec)((ints)(series * (vec)power) & above);
+    return pick(above, series * (vec)power, (vec){0});
+}
+
+static inline float largest(vec v)
+{
+    float lanes[LANES], top = -INFINITY;
+    memcpy(lanes, &v, sizeof lanes);
+#pragma omp simd reduction(max : top)
+    for (int j = 0; j < LANES; j++)
+        top = lanes[j] > top ? lanes[j] : top;
+    return top;
+}
+
+static inline float added(vec v)
+{
+    float lanes[LANES], sum = 0;
+    memcpy(lanes, &v, sizeof lanes);
+#pragma omp simd reduction(+ : sum)
+    for (int j = 0; j < LANES; j++)
+        sum += lanes[j];
+    return sum;
 }
 
 /* Softmax as it runs on over tiles of `size` scores, of which a query sees first … end - 1: scores become weights, best
- * and total are brought up to date, and what was summed up before is to be multiplied by the result. */
+ * and sum are brought up to date, and what was summed up before is to be multiplied by the result. */
 static inline __attribute__((always_inline)) float weigh(
-    const int64_t size, float *score, int64_t first, int64_t end, float *best, float *total)
+    const int64_t size, float *score, int64_t first, int64_t end, float *best, float *sum)
 {
     if (first >= end) {
         memset(score, 0, sizeof(float) * (size_t)size);
         return 1;
     }
-    for (int64_t i = 0; i < first; i++)
-        score[i] = -INFINITY;
-    for (int64_t i = end; i < size; i++)
-        score[i] = -INFINITY;
-    float tops[LANES], sums[LANES], top = *best, sum = 0;
-    memcpy(tops, score, sizeof tops);
-    for (int64_t i = LANES; i < size; i += LANES)
-        for (int j = 0; j < LANES; j++)
-            tops[j] = score[i + j] > tops[j] ? score[i + j] : tops[j];
+    const int64_t low = first - first % LANES;
+    vec top = (vec){0} + *best, part = {0};
+    ints place;
     for (int j = 0; j < LANES; j++)
-        top = tops[j] > top ? tops[j] : top;
-    vec part = {0};
+        place[j] = j;
+    for (int64_t i = low; i < end; i += LANES) {
+        vec own = *(const loose *)(score + i);
+        if (i < first || i + LANES > end) {
+            ints here = place + (int32_t)i;
+            own = pick((here >= (int32_t)first) & (here < (int32_t)end), own, (vec){0} - INFINITY);
+            *(loose *)(score + i) = own;
+        }
+        top = pick(own > top, own, top);
+    }
+    const float above = largest(top), keep = exponential(*best - above);
     for (int64_t i = 0; i < size; i += LANES) {
-        vec weight = exponentials(*(const loose *)(score + i) - top);
+        vec weight = {0};
+        if (i >= low && i < end) /* outside all are zero: adding them would change nothing */
+            weight = exponentials(*(const loose *)(score + i) - above);
         *(loose *)(score + i) = weight;
         part += weight;
     }
-    memcpy(sums, &part, sizeof sums);
-    for (int j = 0; j < LANES; j++)
-        sum += sums[j];
-    float keep = exponential(*best - top);
-    *total = *total * keep + sum;
-    *best = top;
+    *sum = *sum * keep + added(part);
+    *best = above;
     return keep;
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,6 +60,16 @@ def use_form(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.skip("no C compiler (cc, gcc) to build the decoding kernels with")
 
 
+@pytest.fixture(params=[1, 3, 7])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """One, about as many as there are key-value heads, and so many that several share a head's tokens."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("slack", [0, 4])
 @pytest.mark.parametrize("form", ["compiled", "packed"])
@@ -339,6 +349,7 @@ def test_every_form_of_the_weights_gives_the_models_logits(
             torch.testing.assert_close(logits[:, 0], full[:, place], atol=1e-5, rtol=0)
 
 
+@pytest.mark.usefixtures("threads")
 def test_a_compiled_row_does_not_depend_on_its_company(monkeypatch: pytest.MonkeyPatch) -> None:
     use_form("compiled", monkeypatch)
     model = build(CONFIGS["mtp"])
@@ -358,23 +369,25 @@ def test_a_compiled_row_does_not_depend_on_its_company(monkeypatch: pytest.Monke
         assert torch.equal(last_logits(slice(row, row + 1))[0], together[row])
 
 
+@pytest.mark.usefixtures("threads")
 def test_a_compiled_token_does_not_depend_on_those_it_is_verified_with(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three tokens a step in a ring with room to spare give the bits that one a step gives: across the window and the
-    ring's seam, and over more than one tile of 64 positions."""
+    ring's seam, and over more than one tile of 256 positions."""
     use_form("compiled", monkeypatch)
     model = build(replace(CONFIGS["mtp"], sliding_window=70))
-    ids = tokens(model.config, 2, 240)
+    ids = tokens(model.config, 2, 600)
 
     def all_logits(width: int, slack: int) -> torch.Tensor:
         cache = KVCache(model.config, slack=slack, dtype=torch.float32)
-        cache.reserve(2, 256)
+        cache.reserve(2, 768)
         decoder = decoder_for(model, cache)
-        steps = [decoder.step(ids[:, place : place + width], [place] * 2) for place in range(0, 240, width)]
+        steps = [decoder.step(ids[:, place : place + width], [place] * 2) for place in range(0, 600, width)]
         return decoder.logits(torch.cat(steps, 1))
 
     assert torch.equal(all_logits(1, 0), all_logits(3, 4))
 
 
+@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("name", ["mtp", "odd_mtp"])
 @pytest.mark.parametrize("form", ["compiled", "packed"])
 def test_a_round_is_what_its_parts_are(form: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -416,6 +429,7 @@ def test_a_round_is_what_its_parts_are(form: str, name: str, monkeypatch: pytest
             torch.testing.assert_close(got, drafted[row], atol=0 if form == "compiled" else 1e-5, rtol=0)
 
 
+@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("draft", [False, True])
 def test_short_prompts_are_read_by_the_kernels_as_by_the_model(draft: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prompts of any lengths, one of a single token among them, in rows further on in the cache."""

@@ -180,6 +180,7 @@ class CompiledDecoder:
         self._tables: dict[tuple[LayerType, int], tuple[Tensor, Tensor]] = {}
         self._bound: Tensor | None = None
         self._room = self._team = 0
+        self._turns: dict[tuple[int, int], _Turn] = {}
 
     def _bind(self) -> None:
         """Point the layers at the cache and at rotary tables for all of it."""
@@ -242,7 +243,6 @@ class CompiledDecoder:
             )
         return states[torch.arange(rows), torch.tensor(counts) - 1]
 
-    @torch.inference_mode()
     def step(self, tokens: Tensor, positions: list[int], first: int = 0) -> Tensor:
         """As `Decoder.step`, on rows `first` … of the cache."""
         rows, length = tokens.shape
@@ -260,7 +260,6 @@ class CompiledDecoder:
         )
         return states
 
-    @torch.inference_mode()
     def draft(self, tokens: list[list[int]], states: Tensor, positions: list[int], first: int = 0) -> Tensor:
         """As `Decoder.draft`, on rows `first` … of the cache."""
         rows, (pairs, _held) = len(tokens), self._pairs(tokens, states)
@@ -271,7 +270,6 @@ class CompiledDecoder:
         self._library.run_head(*self._given, ctypes.byref(pairs), c_int64(rows), places, scratch, pointer)
         return out
 
-    @torch.inference_mode()
     def logits(self, states: Tensor) -> Tensor:
         """As `Decoder.logits`."""
         states = states.contiguous()
@@ -282,32 +280,23 @@ class CompiledDecoder:
         self._library.run_out(*self._given, count, c_void_p(states.data_ptr()), c_void_p(out.data_ptr()))
         return out[..., :vocabulary]
 
-    @torch.inference_mode()
     def advance(
         self, tokens: list[list[int]], states: Tensor | None, positions: list[int], drafts: int
     ) -> tuple[list[list[int]], list[list[int]], Tensor]:
-        """As `Decoder.advance`, in one call of the kernels."""
+        """As `Decoder.advance`, in one call of the kernels; the states are overwritten by the call after the next."""
         rows, length = len(tokens), 1 + drafts
-        pairs, held = (Pairs(width=1), None) if states is None else self._pairs(tokens, states)
+        turn = self._turns.get((rows, length))
+        if turn is None:
+            turn = self._turns[rows, length] = _Turn(rows, drafts, self.config.hidden_size)
+        pairs, held = (_NO_PAIRS, None) if states is None else self._pairs(tokens, states)
         scratch = self._prepared(rows * max(length, pairs.width))
-        places, verified, wanted = _integers(positions), (c_int64 * (rows * length))(), (c_int64 * (rows * length))()
-        for row, given in enumerate(tokens):
-            verified[row * length] = given[-1]
-        after, drafted = torch.empty(rows, length, self.config.hidden_size), torch.empty(rows, self.config.hidden_size)
-        this = Round(
-            rows=rows,
-            drafts=drafts,
-            positions=ctypes.addressof(places),
-            tokens=ctypes.addressof(verified),
-            wanted=ctypes.addressof(wanted),
-            states=after.data_ptr(),
-            drafted=drafted.data_ptr(),
-        )
-        self._library.run_round(*self._given, ctypes.byref(this), ctypes.byref(pairs), scratch)
+        after = turn.begin([given[-1] for given in tokens], positions)
+        self._library.run_round(*self._given, turn.pointer, ctypes.byref(pairs), scratch)
         del held
+        read, wanted = turn.tokens[:], turn.wanted[:]
         begins = range(0, rows * length, length)
         return (
-            [verified[begin + 1 : begin + length] for begin in begins],
+            [read[begin + 1 : begin + length] for begin in begins],
             [wanted[begin : begin + length] for begin in begins],
             after,
         )
@@ -333,3 +322,37 @@ class CompiledDecoder:
 
 def _integers(values: list[int]) -> Any:
     return (c_int64 * len(values))(*values)
+
+
+_NO_PAIRS = Pairs(width=1)
+
+
+class _Turn:
+    """What a round of so many rows and drafts is told in: made once, because making it takes as long as a layer."""
+
+    def __init__(self, rows: int, drafts: int, hidden: int) -> None:
+        length = 1 + drafts
+        self._length = length
+        self._positions: Any = (c_int64 * rows)()
+        self.tokens: Any = (c_int64 * (rows * length))()
+        self.wanted: Any = (c_int64 * (rows * length))()
+        self._states = torch.empty(2, rows, length, hidden)  # a round reads those of the one before
+        self._drafted = torch.empty(rows, hidden)
+        self._round = Round(
+            rows=rows,
+            drafts=drafts,
+            positions=ctypes.addressof(self._positions),
+            tokens=ctypes.addressof(self.tokens),
+            wanted=ctypes.addressof(self.wanted),
+            drafted=self._drafted.data_ptr(),
+        )
+        self._both = [(states, states.data_ptr()) for states in self._states.unbind(0)]
+        self.pointer = ctypes.byref(self._round)
+
+    def begin(self, following: list[int], positions: list[int]) -> Tensor:
+        """Fill in each row's next token and its position; returned is where the states will be."""
+        self._both.reverse()
+        states, self._round.states = self._both[0]
+        self._positions[:] = positions
+        self.tokens[:: self._length] = following
+        return states

@@ -124,6 +124,7 @@ class Engine:
                 ends=frozenset(ends),
                 thinking=open_since is not None,
                 thought=open_since or 0,
+                only_best=sampling.greedy and sampling.logprobs is None,
             )
         )
         self._submitted += 1
@@ -138,11 +139,11 @@ class Engine:
                 row.done = True
         self._retire()
 
-    @torch.inference_mode()
     def step(self) -> list[Delta]:
         """Admit what fits, then produce at least one token for each row."""
         self._deltas = []
-        self._admit()
+        if self.waiting:
+            self._admit()
         if self.rows:
             self._decode()
             self._retire()
@@ -161,6 +162,7 @@ class Engine:
 
     # -- prompts ------------------------------------------------------------------------------------------------
 
+    @torch.inference_mode()
     def _admit(self) -> None:
         while self.waiting and len(self.rows) < self.max_batch:
             group: list[Row] = []
@@ -198,9 +200,13 @@ class Engine:
             self._commit(row, [chosen[index]], logits[index : index + 1])
 
     def _reserve(self, rows: int, tokens: int) -> None:
+        tokens += 2 * (self.drafts + 1)
+        if rows <= self.cache.rows and tokens <= self.cache.tokens:
+            return
         if rows > self.cache.rows:
             rows = min(self.max_batch, max(rows, min(2 * self.cache.rows, rows + 16)))
-        self.cache.reserve(rows, tokens + 2 * (self.drafts + 1))
+        with torch.inference_mode():
+            self.cache.reserve(rows, tokens)
 
     # -- tokens -------------------------------------------------------------------------------------------------
 
@@ -220,20 +226,28 @@ class Engine:
         self._reserve(len(rows), max(positions) + 1 + drafts)
         states = self._unread() if drafts else None
         logits: Tensor | None = None
-        if all(row.sampling.greedy and row.out.logprobs is None for row in rows):  # only the best are asked for
+        # Only the best are asked for: nothing here is torch's own, and entering inference mode takes as long as a layer.
+        if all(row.only_best for row in rows):
             proposed, wanted, states = self.decoder.advance(follow, states, positions, drafts)
             outcomes = [greedy_outcome(drafted, best) for drafted, best in zip(proposed, wanted, strict=True)]
         else:
-            proposed, drawn_from = self._draft(follow, states, positions)
-            read = [[given[-1], *drafted] for given, drafted in zip(follow, proposed, strict=True)]
-            states = self.decoder.step(torch.tensor(read, device=self.model.device), positions)  # [B, k + 1, D]
-            logits = self.decoder.logits(states)
-            outcomes = self._outcomes(proposed, drawn_from, logits)
+            states, logits, outcomes = self._sampled(follow, states, positions)
         self._verified = rows.copy(), states
         for index, (row, outcome) in enumerate(zip(rows, outcomes, strict=True)):
             row.out.drafted += drafts
             row.out.accepted += len(outcome) - 1
             row.position += self._commit(row, outcome, None if logits is None else logits[index])
+
+    @torch.inference_mode()
+    def _sampled(
+        self, follow: list[list[int]], states: Tensor | None, positions: list[int]
+    ) -> tuple[Tensor, Tensor, list[list[int]]]:
+        """States [B, k + 1, D] and logits [B, k + 1, V] of the next tokens and their drafts, and what stands of them."""
+        proposed, drawn_from = self._draft(follow, states, positions)
+        read = [[given[-1], *drafted] for given, drafted in zip(follow, proposed, strict=True)]
+        verified = self.decoder.step(torch.tensor(read, device=self.model.device), positions)
+        logits = self.decoder.logits(verified)
+        return verified, logits, self._outcomes(proposed, drawn_from, logits)
 
     def _draft(
         self, follow: list[list[int]], states: Tensor | None, positions: list[int]
@@ -294,7 +308,7 @@ class Engine:
         kept: list[int] = []
         out = row.out
         for token in tokens:
-            forced = self._forced(row)
+            forced = self._forced(row) if row.thinking else None
             token = token if forced is None else forced
             kept.append(token)
             out.tokens.append(token)
@@ -320,7 +334,7 @@ class Engine:
 
     def _forced(self, row: Row) -> int | None:
         budget = row.sampling.thinking_budget
-        if self.think is None or budget is None or not row.thinking or row.thought < budget:
+        if self.think is None or budget is None or row.thought < budget:
             return None
         return self.think.end
 
@@ -344,7 +358,8 @@ class Engine:
                 continue
             last = self.rows.pop()
             if place < len(self.rows):
-                self.cache.move(len(self.rows), place, last.position)
+                with torch.inference_mode():
+                    self.cache.move(len(self.rows), place, last.position)
                 self.rows[place] = last
 
 

@@ -82,6 +82,8 @@ class Row:
     """Whether a `<think>` is open."""
     thought: int
     """Tokens within `<think>` so far; opening it again does not start the count anew."""
+    only_best: bool
+    """Whether nothing but the most probable tokens is asked for."""
     position: int = 0
     """Tokens in the cache: where the next one goes."""
     states: Tensor | None = None

@@ -18,8 +18,7 @@ static void route(const Shape *m, const Layer *l, const float *h, int64_t *chose
         for (; d < m->hidden; d++)
             sum[0] += h[d] * *(const loose *)(weight + d * LANES);
         logit = (sum[0] + sum[1]) + (sum[2] + sum[3]);
-        for (int j = 0; j < LANES; j++)
-            logit[j] = e + j < l->experts ? logit[j] : -INFINITY; /* what fills the last vector up is never chosen */
+        logit = pick(numbers() < (int32_t)(l->experts - e), logit, (vec){0} - INFINITY); /* the rest is never chosen */
         top = pick(logit > top, logit, top);
         *(loose *)(logits + e) = logit;
     }
@@ -27,9 +26,7 @@ static void route(const Shape *m, const Layer *l, const float *h, int64_t *chose
     for (int64_t e = 0; e < across; e += LANES) {
         vec share = exponentials(*(const loose *)(logits + e) - highest);
         all += share;
-        for (int j = 0; j < LANES; j++)
-            share[j] = e + j < l->experts ? share[j] : -1;
-        *(loose *)(logits + e) = share;
+        *(loose *)(logits + e) = pick(numbers() < (int32_t)(l->experts - e), share, (vec){0} - 1);
     }
     float picked = 0;
     for (int64_t k = 0; k < m->top_k; k++) {

@@ -67,6 +67,15 @@ static inline vec exponentials(vec x)
     return pick(above, series * (vec)power, (vec){0});
 }
 
+/* The number of each lane. */
+static inline ints numbers(void)
+{
+    ints v;
+    for (int j = 0; j < LANES; j++)
+        v[j] = j;
+    return v;
+}
+
 static inline float largest(vec v)
 {
     float lanes[LANES], top = -INFINITY;
@@ -98,13 +107,10 @@ static inline __attribute__((always_inline)) float weigh(
     }
     const int64_t low = first - first % LANES;
     vec top = (vec){0} + *best, part = {0};
-    ints place;
-    for (int j = 0; j < LANES; j++)
-        place[j] = j;
     for (int64_t i = low; i < end; i += LANES) {
         vec own = *(const loose *)(score + i);
         if (i < first || i + LANES > end) {
-            ints here = place + (int32_t)i;
+            ints here = numbers() + (int32_t)i;
             own = pick((here >= (int32_t)first) & (here < (int32_t)end), own, (vec){0} - INFINITY);
             *(loose *)(score + i) = own;
         }

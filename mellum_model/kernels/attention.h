@@ -208,15 +208,15 @@ static void view(const Shape *m, const Layer *l, int64_t position, int64_t count
         }
 #define LOOK(N) \
     look(N, size, q + i * size, past, slots, low, high, from + i, to + i, best + i, total + i, sum + i)
-        for (int64_t i = 0; i < queries; i += SHARED)
-            switch (least(SHARED, queries - i)) {
-            case 1: LOOK(1); break;
-            case 2: LOOK(2); break;
-#if defined(__AVX512F__)
-            case 3: LOOK(3); break;
-            case 4: LOOK(4); break;
-#endif
-            }
+        for (int64_t i = 0, few; i < queries; i += few) {
+            few = queries - i >= SHARED ? SHARED : queries - i >= 2 ? 2 : 1;
+            if (few == 1)
+                LOOK(1);
+            else if (few == 2)
+                LOOK(2);
+            else
+                LOOK(SHARED);
+        }
 #undef LOOK
     }
     for (int64_t i = 0; i < queries; i++) {

@@ -311,7 +311,7 @@ static void choose(const Model *model, const Shape *m, const Part *p, const floa
                 from[r] = h + (begin + r) * m->hidden;
                 to[r] = logits[r];
             }
-            multiply(rows, model->out + panel * PANEL * m->hidden, m->hidden, from, to, 0, 0);
+            multiply(rows, model->out + panel * PANEL * m->hidden, m->hidden, from, to, 0);
             for (int64_t r = 0; r < rows; r++) {
                 for (int64_t o = count; o < PANEL; o++)
                     logits[r][o] = -INFINITY;

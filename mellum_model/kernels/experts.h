@@ -83,8 +83,8 @@ static void feed(const Shape *m, const Layer *l, const Part *p, const Desk *k)
                 ups[r] = up[r];
                 sums[r] = k->fed + token * wide;
             }
-            multiply(rows, panel, hidden, from, gates, 0, 0);
-            multiply(rows, panel + PANEL * hidden, hidden, from, ups, 0, 0);
+            multiply(rows, panel, hidden, from, gates, 0);
+            multiply(rows, panel + PANEL * hidden, hidden, from, ups, 0);
             for (int64_t r = 0; r < rows; r++) {
                 float weight = k->weights[k->order[begin + r]];
 #pragma GCC unroll 4
@@ -94,7 +94,7 @@ static void feed(const Shape *m, const Layer *l, const Part *p, const Desk *k)
                 }
             }
             for (int64_t a = 0; a < wide; a += PANEL) {
-                multiply(rows, panel + down + a * PANEL, PANEL, acts, sums, 1, 0);
+                multiply(rows, panel + down + a * PANEL, PANEL, acts, sums, 1);
                 for (int64_t r = 0; r < rows; r++)
                     sums[r] += PANEL;
             }

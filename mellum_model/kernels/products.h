@@ -11,16 +11,17 @@ static inline int64_t panels(int64_t outputs) { return (outputs + PANEL - 1) / P
 static inline int64_t padded(int64_t outputs) { return panels(outputs) * PANEL; }
 
 /* y[r] [PANEL] = panel · x[r], added to what is there if `onto`, for few rows, whose number is a constant wherever this
- * is expanded: sums then stay in registers. If `asked`, as much is asked for from `ahead` on as this reads. */
+ * is expanded: sums then stay in registers. `ahead` asks for as much of the matrix as this reads, BLOCK inputs further
+ * on. */
 static inline __attribute__((always_inline)) void tile(
     const int rows, const float *panel, int64_t first, int64_t depth, const float *const *x, float *const *y,
-    const int64_t onto, const float *ahead, const int asked)
+    const int64_t onto, const int ahead)
 {
     vec sum[MOST][WIDE];
     for (int r = 0; r < rows; r++)
         for (int b = 0; b < WIDE; b++)
             sum[r][b] = onto ? (vec) * (const loose *)(y[r] + b * LANES) : (vec){0};
-    for (int64_t d = first; d < first + depth; d++, panel += PANEL, ahead += PANEL) {
+    for (int64_t d = first; d < first + depth; d++, panel += PANEL) {
         vec weight[WIDE];
 #pragma GCC unroll 4
         for (int b = 0; b < WIDE; b++)
@@ -29,8 +30,8 @@ static inline __attribute__((always_inline)) void tile(
         for (int b = 0; b < WIDE; b++)
             __asm__("" : "+v"(weight[b])); /* lest it be read anew for every row */
 #endif
-        for (int b = 0; asked && b < PANEL; b += LINE)
-            __builtin_prefetch(ahead + b, 0, 2);
+        for (int b = 0; ahead && b < PANEL; b += LINE)
+            __builtin_prefetch(panel + BLOCK * PANEL + b, 0, 2);
 #pragma GCC unroll 6
         for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
@@ -44,18 +45,18 @@ static inline __attribute__((always_inline)) void tile(
 
 static inline __attribute__((always_inline)) void tiles(
     int64_t rows, const float *panel, int64_t first, int64_t depth, const float *const *x, float *const *y,
-    const int64_t onto, const float *ahead, const int asked)
+    const int64_t onto, const int ahead)
 {
     switch (rows) {
-    case 1: tile(1, panel, first, depth, x, y, onto, ahead, asked); break;
-    case 2: tile(2, panel, first, depth, x, y, onto, ahead, asked); break;
+    case 1: tile(1, panel, first, depth, x, y, onto, ahead); break;
+    case 2: tile(2, panel, first, depth, x, y, onto, ahead); break;
 #if !defined(__AVX__) || defined(__AVX512F__)
-    case 3: tile(3, panel, first, depth, x, y, onto, ahead, asked); break;
-    case 4: tile(4, panel, first, depth, x, y, onto, ahead, asked); break;
+    case 3: tile(3, panel, first, depth, x, y, onto, ahead); break;
+    case 4: tile(4, panel, first, depth, x, y, onto, ahead); break;
 #endif
 #if defined(__AVX512F__)
-    case 5: tile(5, panel, first, depth, x, y, onto, ahead, asked); break;
-    case 6: tile(6, panel, first, depth, x, y, onto, ahead, asked); break;
+    case 5: tile(5, panel, first, depth, x, y, onto, ahead); break;
+    case 6: tile(6, panel, first, depth, x, y, onto, ahead); break;
 #endif
     }
 }
@@ -63,25 +64,20 @@ static inline __attribute__((always_inline)) void tiles(
 /* y[r] = panel · x[r] for at most GROUP rows, added to what is there if `onto`.
  *
  * More than MOST take turns at a block of inputs, which the first of them reads from memory and the rest from the
- * nearest cache. Meanwhile memory is not left idle: the second turn asks for the next block, the third for what comes
- * after this matrix, `later`. */
-static void multiply(int64_t rows, const float *panel, int64_t depth, const float *const *x, float *const *y,
-                     int64_t onto, const float *later)
+ * nearest cache; meanwhile the next block is asked for, so that memory is not idle. */
+static void multiply(int64_t rows, const float *panel, int64_t depth, const float *const *x, float *const *y, int64_t onto)
 {
     if (rows <= MOST) {
-        tiles(rows, panel, 0, depth, x, y, onto, panel, 0);
+        tiles(rows, panel, 0, depth, x, y, onto, 0);
         return;
     }
     int64_t turns = (rows + MOST - 1) / MOST, each = (rows + turns - 1) / turns;
     for (int64_t first = 0; first < depth; first += BLOCK, panel += BLOCK * PANEL, onto = 1) {
         int64_t block = least(BLOCK, depth - first);
-        tiles(each, panel, first, block, x, y, onto, panel, 0);
-        tiles(least(each, rows - each), panel, first, block, x + each, y + each, onto, panel + BLOCK * PANEL, 1);
+        tiles(each, panel, first, block, x, y, onto, 0);
+        tiles(least(each, rows - each), panel, first, block, x + each, y + each, onto, 1);
         for (int64_t r = 2 * each; r < rows; r += each)
-            if (later && r == 2 * each)
-                tiles(least(each, rows - r), panel, first, block, x + r, y + r, onto, later + first * PANEL, 1);
-            else
-                tiles(least(each, rows - r), panel, first, block, x + r, y + r, onto, panel, 0);
+            tiles(least(each, rows - r), panel, first, block, x + r, y + r, onto, 0);
     }
 }
 
@@ -99,6 +95,6 @@ static void product(int64_t n, const float *matrix, int64_t apart, int64_t depth
                 from[r] = x + (begin + r) * across_x;
                 to[r] = y + (begin + r) * across_y + panel * PANEL;
             }
-            multiply(rows, matrix + panel * apart, depth, from, to, 0, 0);
+            multiply(rows, matrix + panel * apart, depth, from, to, 0);
         }
 }

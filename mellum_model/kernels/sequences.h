@@ -39,13 +39,13 @@ static void group(const Shape *m, int64_t window, int64_t rows, int64_t place, c
     int64_t begin = window && place >= window ? place - window + 1 : 0;
     for (int64_t base = begin - begin % PANEL; base < place + rows; base += PANEL) {
         const float *tile = tiles + base / PANEL * tile_size(size);
-        multiply(rows, tile, size, from, scores, 0, 0);
+        multiply(rows, tile, size, from, scores, 0);
         for (int64_t r = 0; r < rows; r++) {
             int64_t low = window && place + r >= window ? place + r - window + 1 - base : 0;
             keep[r] = weigh(PANEL, score[r], low > 0 ? low : 0, least(PANEL, place + r + 1 - base), best + r, total + r);
         }
         for (int64_t c = 0; c < size; c += PANEL) {
-            multiply(rows, tile + (size + c) * PANEL, PANEL, weights, parts, 0, 0);
+            multiply(rows, tile + (size + c) * PANEL, PANEL, weights, parts, 0);
             for (int64_t r = 0; r < rows; r++)
                 for (int64_t i = 0; i < least(PANEL, size - c); i++)
                     out[r * across + c + i] = out[r * across + c + i] * keep[r] + part[r][i];

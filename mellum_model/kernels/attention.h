@@ -1,4 +1,4 @@
-/* Attention of a few tokens of each row over the cache; included by decode.c, whose Shape and Layer it uses.
+/* Attention of a few tokens of each row over the cache; included by decode.c.
  *
  * Positions are dealt with in tiles that begin at multiples of TILE, and a tile's sums run over the same places whoever
  * sees them, with what a query does not see weighted zero. So a token's result is the same to the bit whether it is

@@ -226,7 +226,7 @@ class Engine:
         self._reserve(len(rows), max(positions) + 1 + drafts)
         states = self._unread() if drafts else None
         logits: Tensor | None = None
-        # Only the best are asked for: nothing here is torch's own, and entering inference mode takes as long as a layer.
+        # Where only the best are asked for, nothing is torch's own: entering inference mode would take as long as a layer.
         if all(row.only_best for row in rows):
             proposed, wanted, states = self.decoder.advance(follow, states, positions, drafts)
             outcomes = [greedy_outcome(drafted, best) for drafted, best in zip(proposed, wanted, strict=True)]
@@ -242,7 +242,7 @@ class Engine:
     def _sampled(
         self, follow: list[list[int]], states: Tensor | None, positions: list[int]
     ) -> tuple[Tensor, Tensor, list[list[int]]]:
-        """States [B, k + 1, D] and logits [B, k + 1, V] of the next tokens and their drafts, and what stands of them."""
+        """States [B, k + 1, D] and logits [B, k + 1, V] of what follows and is drafted, and what stands of it."""
         proposed, drawn_from = self._draft(follow, states, positions)
         read = [[given[-1], *drafted] for given, drafted in zip(follow, proposed, strict=True)]
         verified = self.decoder.step(torch.tensor(read, device=self.model.device), positions)

@@ -226,7 +226,7 @@ class Engine:
         self._reserve(len(rows), max(positions) + 1 + drafts)
         states = self._unread() if drafts else None
         logits: Tensor | None = None
-        # Where only the best are asked for, nothing is torch's own: entering inference mode would take as long as a layer.
+        # Of the best alone nothing is torch's own, and entering inference mode would take as long as a layer.
         if all(row.only_best for row in rows):
             proposed, wanted, states = self.decoder.advance(follow, states, positions, drafts)
             outcomes = [greedy_outcome(drafted, best) for drafted, best in zip(proposed, wanted, strict=True)]

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from suites import registry
 from suites.conversation import GoOn, ModelTurn
 
-pytestmark = pytest.mark.usefixtures("encoder")
+pytestmark = pytest.mark.usefixtures("encoder", "one_thread")
 
 Calls = list[dict[str, Any]]
 Reference = Callable[[list[Calls]], list[dict[str, Any]]]
@@ -36,6 +36,17 @@ MOST = st.integers(-1, 9) | st.sampled_from([100, "3", None, 2.5, True])
 WHERE = st.sampled_from(["core_memory", "archival_memory"])
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As the reference has: a vector's last digits are those of as many threads as made it."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def reference(tiny_encoder: Path, bfcl_wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]:
     folder = tmp_path_factory.mktemp("reference")
@@ -46,7 +57,7 @@ def reference(tiny_encoder: Path, bfcl_wheel: Path, tmp_path_factory: pytest.Tem
             wheel.extractall(folder / "wheel")
     script = str(Path(__file__).with_name("bfcl_vector_reference.py"))
     command = [given_python or sys.executable, script, *([] if given_python else [str(folder / "wheel")])]
-    environment = {**os.environ, "BFCL_PROJECT_ROOT": str(folder), "HF_HUB_OFFLINE": "1"}
+    environment = {**os.environ, "BFCL_PROJECT_ROOT": str(folder), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     environment.pop("PYTHONPATH", None)
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=folder, env=environment, text=True

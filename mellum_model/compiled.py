@@ -33,12 +33,17 @@ _SHORT = 1024
 """Tokens of prompts that the kernels read: of more, a matrix is read too often for want of room for the rows."""
 
 
+def _filled_up(outputs: int, width: int) -> int:
+    """Outputs with what fills the last panel up."""
+    return -(-outputs // width) * width
+
+
 def _panels(weight: Tensor, width: int) -> Tensor:
     """[..., O, I] as [..., ceil(O / width), I, width], padded with zeros."""
     weight = weight.detach()
     *outer, outputs, inputs = weight.shape
-    padded = F.pad(weight, (0, 0, 0, -outputs % width))
-    return padded.reshape(*outer, -1, width, inputs).transpose(-1, -2)
+    filled = F.pad(weight, (0, 0, 0, _filled_up(outputs, width) - outputs))
+    return filled.reshape(*outer, -1, width, inputs).transpose(-1, -2)
 
 
 def _by_head(qkv: Tensor, config: MellumConfig) -> Tensor:
@@ -205,8 +210,8 @@ class CompiledDecoder:
             self._room, self._team = max(tokens, self._room), threads
             config, shape = self.config, self._shape
             inner, each, panel = shape.heads * shape.head_dim, shape.top_k, self._library.panel_width()
-            by_head = -(-(inner // shape.kv_heads + 2 * shape.head_dim) // panel) * panel
-            across = -(-config.hidden_size // panel) * panel
+            by_head = _filled_up(inner // shape.kv_heads + 2 * shape.head_dim, panel)
+            across = _filled_up(config.hidden_size, panel)
             kept = max(self._room, self._library.alike())
             floats = {
                 "x": (kept, config.hidden_size),
@@ -273,8 +278,8 @@ class CompiledDecoder:
     def logits(self, states: Tensor) -> Tensor:
         """As `Decoder.logits`."""
         states = states.contiguous()
-        panel, vocabulary = self._library.panel_width(), self.config.vocab_size
-        out = torch.empty(*states.shape[:-1], -(-vocabulary // panel) * panel)
+        vocabulary = self.config.vocab_size
+        out = torch.empty(*states.shape[:-1], _filled_up(vocabulary, self._library.panel_width()))
         self._shape.threads = torch.get_num_threads()
         count = c_int64(states.numel() // states.shape[-1])
         self._library.run_out(*self._given, count, c_void_p(states.data_ptr()), c_void_p(out.data_ptr()))
